@@ -1,0 +1,144 @@
+//! Digests and the one way to derive them.
+//!
+//! # Invariants
+//!
+//! 1. Every digest of the protocol comes from [`derive`] with a [`Context`], so two uses of the
+//!    hash can never be confused with each other.
+//! 2. A context string is spelled once, in [`Context::name`].
+//!
+//! Checked by `tests/vectors.rs`.
+
+use std::{fmt, str::FromStr};
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+/// A 32-byte BLAKE3 output; shown as 64 lower-case hexadecimal digits.
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+)]
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
+
+impl Digest {
+    /// 32 zero bytes: the root of an empty tree and the parent of the first block.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first 8 bytes, read little-endian.
+    pub fn first64(&self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        u64::from_le_bytes(first)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseDigestError;
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseDigestError)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What a digest is for; each has its own BLAKE3 key-derivation context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names are those of the table in docs/protocol.md")]
+pub enum Context {
+    Address,
+    Transaction,
+    Block,
+    MerkleLeaf,
+    MerkleNode,
+    Challenge,
+    Genesis,
+    Account,
+    State,
+    Work,
+    SpaceTable1,
+    SpaceTable2,
+    SpaceChallenge,
+    MemoryTable1,
+    MemoryTable2,
+    MemoryStart,
+    MemoryStep,
+}
+
+impl Context {
+    /// The context string.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "dsc v1 address",
+            Self::Transaction => "dsc v1 transaction",
+            Self::Block => "dsc v1 block",
+            Self::MerkleLeaf => "dsc v1 merkle leaf",
+            Self::MerkleNode => "dsc v1 merkle node",
+            Self::Challenge => "dsc v1 challenge",
+            Self::Genesis => "dsc v1 genesis",
+            Self::Account => "dsc v1 account",
+            Self::State => "dsc v1 state",
+            Self::Work => "dsc v1 work",
+            Self::SpaceTable1 => "dsc v1 space table 1",
+            Self::SpaceTable2 => "dsc v1 space table 2",
+            Self::SpaceChallenge => "dsc v1 space challenge",
+            Self::MemoryTable1 => "dsc v1 memory table 1",
+            Self::MemoryTable2 => "dsc v1 memory table 2",
+            Self::MemoryStart => "dsc v1 memory start",
+            Self::MemoryStep => "dsc v1 memory step",
+        }
+    }
+
+    fn hasher(self, parts: &[&[u8]]) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_derive_key(self.name());
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher
+    }
+}
+
+/// Returns BLAKE3 `derive_key` for `context` over the concatenated `parts`.
+pub fn derive(context: Context, parts: &[&[u8]]) -> Digest {
+    Digest(context.hasher(parts).finalize().into())
+}
+
+/// Fills `output` with the extendable output of [`derive`]'s hash.
+pub fn derive_extended(context: Context, parts: &[&[u8]], output: &mut [u8]) {
+    context.hasher(parts).finalize_xof().fill(output);
+}

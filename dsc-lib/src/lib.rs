@@ -1,0 +1,16 @@
+//! Proof engines, transactions and ledger of DataSys Coin.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+// Structs of the protocol are exhaustive on purpose: another field is another protocol version.
+#![warn(clippy::exhaustive_enums, clippy::print_stdout)]
+
+pub mod codec;
+pub mod hash;
+pub mod units;
