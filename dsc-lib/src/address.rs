@@ -1,0 +1,209 @@
+//! Addresses: who owns coins, and how that is written for people.
+//!
+//! # Invariants
+//!
+//! 1. An address is the digest of one RSA modulus; no other bytes are chosen by a person.
+//! 2. One text per address and network: `from_text(to_text(a)) == a`, and any accepted text is
+//!    `to_text` of what it reads as, up to case (Bech32m is one case throughout).
+//! 3. A text of one kind of network never reads as an address of the other.
+//!
+//! Checked by the tests below.
+
+use std::{fmt, str::FromStr};
+
+use bech32::{
+    Bech32m, Hrp,
+    primitives::decode::{CheckedHrpstring, CheckedHrpstringError, ChecksumError},
+};
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    hash::{Context, derive},
+    keys::PublicKey,
+};
+
+/// Bytes in an address.
+pub const ADDRESS_LEN: usize = 32;
+
+/// The kind of network an address is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Prefix {
+    /// A network whose coins are worth something: `dsc`.
+    #[serde(rename = "dsc")]
+    Main,
+    /// A network anyone can start with published keys: `dscd`.
+    #[serde(rename = "dscd")]
+    Development,
+}
+
+impl Prefix {
+    /// Every prefix.
+    pub const ALL: [Self; 2] = [Self::Main, Self::Development];
+
+    /// The human-readable part of the addresses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "dsc",
+            Self::Development => "dscd",
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that is not an address of the wanted network.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// The text does not have the form of a Bech32m string.
+    #[error("not a Bech32m address: {reason}")]
+    NotBech32m {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A character was mistyped, or the text is Bech32 of the older kind.
+    #[error("the checksum of the address is wrong: at least one character is mistyped")]
+    Checksum,
+    /// The address is of another network than the wanted one.
+    #[error("the address starts with {got:?}, expected {:?}", expected.as_str())]
+    WrongPrefix {
+        /// Prefix of the text.
+        got: String,
+        /// Prefix of the network.
+        expected: Prefix,
+    },
+    /// The address is of no network of this system.
+    #[error("the address starts with {got:?}, expected \"dsc\" or \"dscd\"")]
+    UnknownPrefix {
+        /// Prefix of the text.
+        got: String,
+    },
+    /// The payload is not an address.
+    #[error("the address holds {got} bytes, expected {ADDRESS_LEN}")]
+    Length {
+        /// Bytes held.
+        got: usize,
+    },
+    /// Bits after the last byte are set, so that this is a second text of one address.
+    #[error("the address has stray bits after its last byte")]
+    Padding,
+}
+
+/// The owner of an account: `derive(dsc v1 address, modulus)`.
+///
+/// Shown, and held in JSON by serde, as 64 hexadecimal digits; [`Address::to_text`] is the form for
+/// people.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Address(#[serde(with = "hex::serde")] pub [u8; ADDRESS_LEN]);
+
+impl Address {
+    /// The address of `key`.
+    pub fn of(key: &PublicKey) -> Self {
+        Self(derive(Context::Address, &[key.modulus()]).0)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; ADDRESS_LEN] {
+        &self.0
+    }
+
+    /// Writes the address in Bech32m, in lower case.
+    ///
+    /// # Panics
+    ///
+    /// Never: 32 bytes fit a Bech32m string whatever the prefix.
+    pub fn to_text(self, prefix: Prefix) -> String {
+        let hrp = Hrp::parse(prefix.as_str()).expect("our prefixes are valid");
+        bech32::encode::<Bech32m>(hrp, &self.0).expect("32 bytes are within the length limit")
+    }
+
+    /// Reads an address that must be of the kind of network `expected`.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError`], with the first rule that `text` breaks.
+    pub fn from_text(text: &str, expected: Prefix) -> Result<Self, AddressError> {
+        let checked = parse(text)?;
+        if checked.hrp() != hrp(expected) {
+            return Err(AddressError::WrongPrefix { got: checked.hrp().to_lowercase(), expected });
+        }
+        payload(&checked)
+    }
+
+    /// Reads an address of either kind of network and says which.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError`], with the first rule that `text` breaks.
+    pub fn from_any_text(text: &str) -> Result<(Prefix, Self), AddressError> {
+        let checked = parse(text)?;
+        let prefix = Prefix::ALL.into_iter().find(|prefix| hrp(*prefix) == checked.hrp());
+        let unknown = || AddressError::UnknownPrefix { got: checked.hrp().to_lowercase() };
+        Ok((prefix.ok_or_else(unknown)?, payload(&checked)?))
+    }
+}
+
+const fn hrp(prefix: Prefix) -> Hrp {
+    Hrp::parse_unchecked(prefix.as_str())
+}
+
+/// Checks form and checksum.
+fn parse(text: &str) -> Result<CheckedHrpstring<'_>, AddressError> {
+    CheckedHrpstring::new::<Bech32m>(text).map_err(|error| match error {
+        CheckedHrpstringError::Checksum(ChecksumError::InvalidResidue(_)) => AddressError::Checksum,
+        CheckedHrpstringError::Checksum(error) => not_bech32m(&error),
+        CheckedHrpstringError::Parse(error) => not_bech32m(&error),
+        error => not_bech32m(&error),
+    })
+}
+
+fn not_bech32m(error: &dyn fmt::Display) -> AddressError {
+    AddressError::NotBech32m { reason: error.to_string() }
+}
+
+fn payload(checked: &CheckedHrpstring<'_>) -> Result<Address, AddressError> {
+    let bytes: Vec<u8> = checked.byte_iter().collect();
+    let wrong_length = |bytes: Vec<u8>| AddressError::Length { got: bytes.len() };
+    let address = Address(bytes.try_into().map_err(wrong_length)?);
+    checked.validate_segwit_padding().map_err(|_| AddressError::Padding)?;
+    Ok(address)
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected an address as 64 hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseAddressHexError;
+
+/// Reads the hexadecimal form that [`fmt::Display`] writes.
+impl FromStr for Address {
+    type Err = ParseAddressHexError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAddressHexError> {
+        let mut bytes = [0; ADDRESS_LEN];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseAddressHexError)?;
+        Ok(Self(bytes))
+    }
+}
