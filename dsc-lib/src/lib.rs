@@ -13,4 +13,5 @@
 
 pub mod codec;
 pub mod hash;
+pub mod tag;
 pub mod units;
