@@ -15,4 +15,5 @@ pub mod address;
 pub mod codec;
 pub mod hash;
 pub mod keys;
+pub mod tag;
 pub mod units;

@@ -1,0 +1,402 @@
+//! The compression of one 40-byte message, written once for vectors of any width.
+//!
+//! # Invariants
+//!
+//! 1. Message words 8 and 9 hold the high and the low half of `n`; the other fourteen are zero and
+//!    never added.
+//! 2. Round 1 reads word 9 in its last diagonal step only, so a [`KeySchedule`] holds everything
+//!    before that, and an [`absorb_high`] result everything up to the low half.
+//! 3. Round 7 computes only what words 0 and 1 of the digest need.
+//! 4. The drivers finish a short tail with one whole vector and keep the part that is asked for.
+//!
+//! `tests.rs` holds every vector type to the `blake3` crate.
+//! Source: BLAKE3 specification, sections 2.2 (compression) and 2.3 (keyed hash).
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "lane arithmetic wraps by definition and every index is a constant below 16"
+)]
+#![allow(clippy::many_single_char_names, reason = "the names of the BLAKE3 specification")]
+#![allow(
+    clippy::inline_always,
+    reason = "vector code is slow and needs the caller's CPU features until it is inlined there"
+)]
+
+use super::Key;
+
+/// The first four words of the SHA-256 initial state, which BLAKE3 uses as constants.
+const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
+/// Length of the message in bytes.
+const BLOCK_LEN: u32 = 40;
+/// `CHUNK_START | CHUNK_END | ROOT | KEYED_HASH`: one block that is the whole keyed input.
+const FLAGS: u32 = 1 | 2 | 8 | 16;
+/// Where rounds 2 to 7 add the low and the high half of `n`, as indices into the permuted message.
+const POSITIONS: [(usize, usize); 6] = positions();
+
+/// A vector of 32-bit lanes, one lane for each of `N` inputs.
+///
+/// Lane `i` need not belong to input `i`: [`Lanes::steps`], [`Lanes::split`] and [`Lanes::join`]
+/// agree on an order that saves the shuffles between 128-bit halves.
+pub(super) trait Lanes<const N: usize>: Copy {
+    /// Repeats a word in every lane.
+    fn splat(word: u32) -> Self;
+    /// Returns the index of each lane's input: a permutation of `0..N`.
+    fn steps() -> Self;
+    /// Adds lane by lane, modulo 2^32.
+    fn add(self, other: Self) -> Self;
+    /// Combines lane by lane with exclusive or.
+    fn xor(self, other: Self) -> Self;
+    /// Rotates each lane right by 16 bits.
+    fn rotate16(self) -> Self;
+    /// Rotates each lane right by 12 bits.
+    fn rotate12(self) -> Self;
+    /// Rotates each lane right by 8 bits.
+    fn rotate8(self) -> Self;
+    /// Rotates each lane right by 7 bits.
+    fn rotate7(self) -> Self;
+    /// Splits inputs into vectors of their low and high halves.
+    fn split(inputs: &[u64; N]) -> (Self, Self);
+    /// Undoes [`Lanes::split`].
+    fn join(low: Self, high: Self, out: &mut [u64; N]);
+    /// Tells whether any lane is at most its bound.
+    fn any_at_most(self, bound: Self) -> bool;
+}
+
+/// What the tag of every `n` under one key has in common.
+#[derive(Clone)]
+pub(super) struct KeySchedule {
+    words: [u32; 16],
+}
+
+impl KeySchedule {
+    /// Runs the part of rounds 1 and 2 that does not depend on `n`.
+    pub(super) fn new(key: &Key) -> Self {
+        let mut v = initial_state(key);
+        let unused = Message { low: 0, high: 0, at: (9, 8) };
+        columns(&mut v, unused);
+        mix(&mut v, DIAGONALS[1], unused, 10);
+        mix(&mut v, DIAGONALS[2], unused, 12);
+        mix(&mut v, DIAGONALS[3], unused, 14);
+        // The first diagonal of round 1 up to the addition of word 8.
+        v[0] = v[0].add(v[5]);
+        // Columns 3 and 4 of round 2 up to the first word that varies.
+        v[2] = v[2].add(v[6]);
+        v[14] = v[14].xor(v[2]).rotate16();
+        v[3] = v[3].add(v[7]);
+        Self { words: v }
+    }
+
+    /// Returns the tag of one input.
+    pub(super) fn tag(&self, n: u64) -> u64 {
+        let (low, high) = u32::split(&[n]);
+        let (low, high) = compress(absorb_high(self.words, high), low, high);
+        let mut out = [0];
+        u32::join(low, high, &mut out);
+        out[0]
+    }
+}
+
+/// Loads the state that precedes round 1; the chunk counter is zero.
+fn initial_state(key: &Key) -> [u32; 16] {
+    let mut v = [0; 16];
+    for (word, bytes) in v.iter_mut().zip(key.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    v[8..12].copy_from_slice(&IV);
+    v[14] = BLOCK_LEN;
+    v[15] = FLAGS;
+    v
+}
+
+/// Follows words 9 and 8 through the message permutation.
+const fn positions() -> [(usize, usize); 6] {
+    const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
+    let mut found = [(0, 0); 6];
+    let (mut low, mut high) = (9, 8);
+    let mut round = 0;
+    while round < 6 {
+        let (mut next_low, mut next_high) = (0, 0);
+        let mut i = 0;
+        while i < 16 {
+            if PERMUTATION[i] == low {
+                next_low = i;
+            }
+            if PERMUTATION[i] == high {
+                next_high = i;
+            }
+            i += 1;
+        }
+        (low, high) = (next_low, next_high);
+        found[round] = (low, high);
+        round += 1;
+    }
+    found
+}
+
+/// The two message words that are not zero, and where one round adds them.
+#[derive(Clone, Copy)]
+struct Message<V> {
+    low: V,
+    high: V,
+    at: (usize, usize),
+}
+
+/// The state words of the four quarter rounds down the columns, and down the diagonals.
+const COLUMNS: [[usize; 4]; 4] = [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15]];
+const DIAGONALS: [[usize; 4]; 4] = [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14]];
+
+/// Adds the second word of a quarter round, and message word `index` of the round.
+#[inline(always)]
+fn add_word<V: Lanes<N>, const N: usize>(
+    v: &mut [V; 16],
+    [a, b, _, _]: [usize; 4],
+    m: Message<V>,
+    index: usize,
+) {
+    if index == m.at.0 {
+        v[a] = v[a].add(m.low);
+    } else if index == m.at.1 {
+        v[a] = v[a].add(m.high);
+    }
+    v[a] = v[a].add(v[b]);
+}
+
+/// The first half of a quarter round after its addition.
+#[inline(always)]
+fn turn_far<V: Lanes<N>, const N: usize>(v: &mut [V; 16], [a, b, c, d]: [usize; 4]) {
+    v[d] = v[d].xor(v[a]).rotate16();
+    v[c] = v[c].add(v[d]);
+    v[b] = v[b].xor(v[c]).rotate12();
+}
+
+/// The second half of a quarter round after its addition.
+#[inline(always)]
+fn turn_near<V: Lanes<N>, const N: usize>(v: &mut [V; 16], [a, b, c, d]: [usize; 4]) {
+    v[d] = v[d].xor(v[a]).rotate8();
+    v[c] = v[c].add(v[d]);
+    v[b] = v[b].xor(v[c]).rotate7();
+}
+
+/// A quarter round that reads message words `index` and `index + 1` of the round.
+#[inline(always)]
+fn mix<V: Lanes<N>, const N: usize>(
+    v: &mut [V; 16],
+    quad: [usize; 4],
+    m: Message<V>,
+    index: usize,
+) {
+    add_word(v, quad, m, index);
+    turn_far(v, quad);
+    add_word(v, quad, m, index + 1);
+    turn_near(v, quad);
+}
+
+/// The first half of a round.
+#[inline(always)]
+fn columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+    mix(v, COLUMNS[0], m, 0);
+    mix(v, COLUMNS[1], m, 2);
+    mix(v, COLUMNS[2], m, 4);
+    mix(v, COLUMNS[3], m, 6);
+}
+
+/// The second half of a round.
+#[inline(always)]
+fn diagonals<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+    mix(v, DIAGONALS[0], m, 8);
+    mix(v, DIAGONALS[1], m, 10);
+    mix(v, DIAGONALS[2], m, 12);
+    mix(v, DIAGONALS[3], m, 14);
+}
+
+/// The first half of round 2, of which the schedule has run the start of columns 3 and 4.
+#[inline(always)]
+fn second_columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+    mix(v, COLUMNS[0], m, 0);
+    mix(v, COLUMNS[1], m, 2);
+    v[10] = v[10].add(v[14]);
+    v[6] = v[6].xor(v[10]).rotate12();
+    add_word(v, COLUMNS[2], m, 5);
+    turn_near(v, COLUMNS[2]);
+    turn_far(v, COLUMNS[3]);
+    add_word(v, COLUMNS[3], m, 7);
+    turn_near(v, COLUMNS[3]);
+}
+
+/// The second half of round 7 as far as words 0 and 1 of the digest need it, and those words.
+#[inline(always)]
+fn last_diagonals<V: Lanes<N>, const N: usize>(mut v: [V; 16], m: Message<V>) -> (V, V) {
+    for (quad, index) in [(DIAGONALS[0], 8), (DIAGONALS[1], 10)] {
+        add_word(&mut v, quad, m, index);
+        turn_far(&mut v, quad);
+        add_word(&mut v, quad, m, index + 1);
+    }
+    for ([a, b, c, d], index) in [(DIAGONALS[2], 12), (DIAGONALS[3], 14)] {
+        add_word(&mut v, [a, b, c, d], m, index);
+        turn_far(&mut v, [a, b, c, d]);
+        add_word(&mut v, [a, b, c, d], m, index + 1);
+        v[c] = v[d].xor(v[a]).rotate8().add(v[c]);
+    }
+    (v[0].xor(v[8]), v[1].xor(v[9]))
+}
+
+/// Runs the first diagonal of round 1 from word 8 up to the addition of word 9.
+#[inline(always)]
+fn absorb_high<V: Lanes<N>, const N: usize>(mut v: [V; 16], high: V) -> [V; 16] {
+    v[0] = v[0].add(high);
+    turn_far(&mut v, DIAGONALS[0]);
+    v[0] = v[0].add(v[5]);
+    v
+}
+
+/// Finishes a state that [`absorb_high`] returned; gives words 0 and 1 of the digest.
+#[inline(always)]
+fn compress<V: Lanes<N>, const N: usize>(mut v: [V; 16], low: V, high: V) -> (V, V) {
+    let message = |round: usize| Message { low, high, at: POSITIONS[round - 2] };
+    v[0] = v[0].add(low);
+    turn_near(&mut v, DIAGONALS[0]);
+    second_columns(&mut v, message(2));
+    diagonals(&mut v, message(2));
+    for round in 3..7 {
+        columns(&mut v, message(round));
+        diagonals(&mut v, message(round));
+    }
+    columns(&mut v, message(7));
+    last_diagonals(v, message(7))
+}
+
+/// Inputs `first`, `first + 1`, ... with one high half, and what their tags have in common.
+struct Run<V> {
+    state: [V; 16],
+    low: V,
+    high: V,
+    stride: V,
+}
+
+impl<V> Run<V> {
+    /// Starts at `first`.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a vector has at most 16 lanes")]
+    fn new<const N: usize>(key: &KeySchedule, first: u64) -> Self
+    where
+        V: Lanes<N>,
+    {
+        let (low, high) = u32::split(&[first]);
+        let state = absorb_high(key.words, high).map(V::splat);
+        let low = V::splat(low).add(V::steps());
+        Self { state, low, high: V::splat(high), stride: V::splat(N as u32) }
+    }
+
+    /// Compresses the next `N` inputs.
+    #[inline(always)]
+    fn next<const N: usize>(&mut self) -> (V, V)
+    where
+        V: Lanes<N>,
+    {
+        let words = compress(self.state, self.low, self.high);
+        self.low = self.low.add(self.stride);
+        words
+    }
+}
+
+/// Returns how many inputs from `first` on, itself included, share its high half.
+fn left_in_run(first: u64) -> u64 {
+    (1 << 32) - (first & 0xffff_ffff)
+}
+
+/// Writes the tags of `first`, `first + 1`, ... modulo 2^64.
+#[inline(always)]
+pub(super) fn fill_range<V: Lanes<N>, const N: usize>(
+    key: &KeySchedule,
+    mut first: u64,
+    mut out: &mut [u64],
+) {
+    while !out.is_empty() {
+        let count = usize::try_from(left_in_run(first)).unwrap_or(usize::MAX).min(out.len());
+        let (now, later) = out.split_at_mut(count);
+        fill_run(Run::<V>::new(key, first), now);
+        first = first.wrapping_add(count as u64);
+        out = later;
+    }
+}
+
+/// Writes the tags of a run.
+#[inline(always)]
+fn fill_run<V: Lanes<N>, const N: usize>(mut run: Run<V>, out: &mut [u64]) {
+    let (blocks, tail) = out.as_chunks_mut::<N>();
+    for block in blocks {
+        let (low, high) = run.next();
+        V::join(low, high, block);
+    }
+    if !tail.is_empty() {
+        let (low, high) = run.next();
+        let mut block = [0; N];
+        V::join(low, high, &mut block);
+        tail.copy_from_slice(&block[..tail.len()]);
+    }
+}
+
+/// Returns the lowest tag and its input among `count` inputs from `first` on, modulo 2^64.
+#[inline(always)]
+pub(super) fn min_in_range<V: Lanes<N>, const N: usize>(
+    key: &KeySchedule,
+    mut first: u64,
+    mut count: u64,
+) -> (u64, u64) {
+    let mut best = (u64::MAX, u64::MAX);
+    while count > 0 {
+        let now = left_in_run(first).min(count);
+        best = best.min(min_of_run(Run::<V>::new(key, first), first, now));
+        first = first.wrapping_add(now);
+        count -= now;
+    }
+    best
+}
+
+/// Returns the lowest tag of a run, and its input.
+#[inline(always)]
+fn min_of_run<V: Lanes<N>, const N: usize>(mut run: Run<V>, first: u64, count: u64) -> (u64, u64) {
+    let mut best = (u64::MAX, u64::MAX);
+    let mut bound = V::splat(u32::MAX);
+    for start in (0..count).step_by(N) {
+        let (low, high) = run.next();
+        if high.any_at_most(bound) {
+            let mut block = [0; N];
+            V::join(low, high, &mut block);
+            let in_range = (start..count).map(|i| first + i);
+            best = block.into_iter().zip(in_range).fold(best, Ord::min);
+            bound = V::splat(u32::split(&[best.0]).1);
+        }
+    }
+    best
+}
+
+/// Writes the tag of each input; `out` is as long as `inputs`.
+#[inline(always)]
+pub(super) fn fill_slice<V: Lanes<N>, const N: usize>(
+    key: &KeySchedule,
+    inputs: &[u64],
+    out: &mut [u64],
+) {
+    let state = key.words.map(V::splat);
+    let (blocks, tail) = inputs.as_chunks::<N>();
+    let (out_blocks, out_tail) = out.as_chunks_mut::<N>();
+    for (block, out) in blocks.iter().zip(out_blocks) {
+        fill_block(state, block, out);
+    }
+    if !tail.is_empty() {
+        let mut block = [0; N];
+        block[..tail.len()].copy_from_slice(tail);
+        let input = block;
+        fill_block(state, &input, &mut block);
+        out_tail.copy_from_slice(&block[..tail.len()]);
+    }
+}
+
+/// Writes the tags of `N` unrelated inputs.
+#[inline(always)]
+fn fill_block<V: Lanes<N>, const N: usize>(state: [V; 16], inputs: &[u64; N], out: &mut [u64; N]) {
+    let (low, high) = V::split(inputs);
+    let (low, high) = compress(absorb_high(state, high), low, high);
+    V::join(low, high, out);
+}

@@ -1,0 +1,203 @@
+//! `tag(key, n)`: the one keyed hash that every engine searches, in bulk.
+//!
+//! `tag` is the first 8 bytes, read little-endian, of BLAKE3 keyed with `key` over 40 bytes: 32
+//! zero bytes, the high half of `n` and the low half of `n`, each little-endian.
+//!
+//! # Invariants
+//!
+//! 1. Every [`Path`] gives the value that [`tag`] gives, for every key and input.
+//! 2. A [`Tagger`] holds only a path that the CPU it runs on has.
+//!
+//! `tests.rs` checks the first against the `blake3` crate; the constructors keep the second.
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector intrinsics")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector intrinsics")]
+mod avx512;
+mod kernel;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use kernel::KeySchedule;
+
+/// The key of a tag function, made by `hash::derive`.
+pub type Key = [u8; 32];
+
+/// Returns one tag, computed by the `blake3` crate: the reference for every faster path.
+///
+/// To compute many under one key, make a [`Tagger`].
+pub fn tag(key: &Key, n: u64) -> u64 {
+    let mut message = [0; 40];
+    // Rotated, the little-endian bytes of `n` are its high half followed by its low half.
+    message[32..].copy_from_slice(&n.rotate_left(32).to_le_bytes());
+    let digest = blake3::keyed_hash(key, &message);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// A way to compute tags: an instruction set and its number of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Path {
+    /// One value at a time, on any CPU.
+    Scalar,
+    /// 8 values at a time, on x86-64 with AVX2.
+    Avx2,
+    /// 16 values at a time, on x86-64 with AVX-512F.
+    Avx512,
+}
+
+impl Path {
+    /// Every path, the fastest first.
+    const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Scalar];
+
+    /// Returns the paths that this CPU has, the fastest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|path| path.is_available())
+    }
+
+    /// Returns the fastest path that this CPU has.
+    pub fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Scalar)
+    }
+
+    /// Returns how many values the path computes at a time.
+    pub const fn lanes(self) -> usize {
+        match self {
+            Self::Scalar => 1,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
+    /// Tells whether this CPU has the path; the answer of the CPU is cached.
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+        }
+    }
+
+    /// Tells whether this CPU has the path.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        self == Self::Scalar
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// The tag function of one key: a small value that is cheap to make and to copy.
+///
+/// # Examples
+///
+/// ```
+/// use dsc_lib::tag::{Tagger, tag};
+///
+/// let key = [7; 32];
+/// let mut out = [0; 100];
+/// Tagger::new(&key).fill_range(1_000, &mut out);
+/// assert_eq!(out[99], tag(&key, 1_099));
+/// ```
+#[derive(Clone)]
+pub struct Tagger {
+    schedule: KeySchedule,
+    path: Path,
+}
+
+impl Tagger {
+    /// Prepares `key` for the fastest path that this CPU has.
+    pub fn new(key: &Key) -> Self {
+        Self { schedule: KeySchedule::new(key), path: Path::best() }
+    }
+
+    /// Prepares `key` for one path, or returns `None` if this CPU does not have it.
+    pub fn with_path(key: &Key, path: Path) -> Option<Self> {
+        path.is_available().then(|| Self { schedule: KeySchedule::new(key), path })
+    }
+
+    /// Returns the path that the bulk methods take.
+    pub const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Returns the tag of one input.
+    pub fn tag(&self, n: u64) -> u64 {
+        self.schedule.tag(n)
+    }
+
+    /// Writes the tag of `first + i`, modulo 2^64, to each `out[i]`.
+    #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
+    pub fn fill_range(&self, first: u64, out: &mut [u64]) {
+        match self.path {
+            // SAFETY: a tagger holds only a path that the CPU has.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => unsafe { avx512::fill_range(&self.schedule, first, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => unsafe { avx2::fill_range(&self.schedule, first, out) },
+            _ => kernel::fill_range::<u32, 1>(&self.schedule, first, out),
+        }
+    }
+
+    /// Writes the tag of `inputs[i]` to each `out[i]`.
+    ///
+    /// # Panics
+    ///
+    /// If the slices differ in length.
+    #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
+    pub fn fill_slice(&self, inputs: &[u64], out: &mut [u64]) {
+        assert_eq!(inputs.len(), out.len(), "one output for each input");
+        match self.path {
+            // SAFETY: a tagger holds only a path that the CPU has.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => unsafe { avx512::fill_slice(&self.schedule, inputs, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => unsafe { avx2::fill_slice(&self.schedule, inputs, out) },
+            _ => kernel::fill_slice::<u32, 1>(&self.schedule, inputs, out),
+        }
+    }
+
+    /// Returns the lowest tag of `count` inputs from `first` on, modulo 2^64, and its input.
+    ///
+    /// The input breaks ties: the lower wins. `None` if `count` is zero.
+    #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
+    pub fn min_in_range(&self, first: u64, count: u64) -> Option<(u64, u64)> {
+        if count == 0 {
+            return None;
+        }
+        Some(match self.path {
+            // SAFETY: a tagger holds only a path that the CPU has.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => unsafe { avx512::min_in_range(&self.schedule, first, count) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => unsafe { avx2::min_in_range(&self.schedule, first, count) },
+            _ => kernel::min_in_range::<u32, 1>(&self.schedule, first, count),
+        })
+    }
+}
+
+impl fmt::Debug for Tagger {
+    /// Shows the path and not the key schedule.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tagger").field("path", &self.path).finish_non_exhaustive()
+    }
+}
