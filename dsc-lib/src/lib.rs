@@ -11,6 +11,9 @@
 // Structs of the protocol are exhaustive on purpose: another field is another protocol version.
 #![warn(clippy::exhaustive_enums, clippy::print_stdout)]
 
+pub mod address;
 pub mod codec;
 pub mod hash;
+pub mod proof;
+pub mod tag;
 pub mod units;
