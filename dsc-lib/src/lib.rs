@@ -15,5 +15,6 @@ pub mod address;
 pub mod codec;
 pub mod hash;
 pub mod keys;
+pub mod proof;
 pub mod tag;
 pub mod units;

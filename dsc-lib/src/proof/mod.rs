@@ -1,0 +1,187 @@
+//! Proof engines: one resource each, one shared contract.
+//!
+//! # Invariants
+//!
+//! 1. Completeness: a proof returned by [`Prover::prove`] verifies and meets the target.
+//! 2. Binding: it verifies for one challenge and one miner only.
+//! 3. Determinism: [`ProofEngine::verify`] depends on its arguments alone, and `prove` under a cap
+//!    on attempts gives the same proof whatever the number of threads.
+//! 4. Totality: `verify` never panics, whatever the kind and bytes of the proof.
+//! 5. Nothing outside this module names an engine except through [`ENGINES`].
+//!
+//! `tests/conformance.rs` checks 1 to 4 for every entry of [`ENGINES`] and for a toy engine.
+
+mod budget;
+mod entry;
+mod error;
+mod identity;
+#[cfg(test)]
+mod testing;
+mod work;
+
+use std::{fmt, path::PathBuf};
+
+pub use budget::{Budget, Clock, NoProgress, Progress};
+pub use entry::{Entry, Param, Params, Proof, ProofEntry, ProofKind, Shape};
+pub use error::{ParamError, PrepareError, ProveError, UnknownEngine, VerifyError};
+pub use identity::{Challenge, Fingerprint, Miner, ParseFingerprintError};
+
+use crate::units::{Quality, Target};
+
+/// Every engine, at the index that is its kind in blocks.
+pub const ENGINES: &[&Entry] = &[&work::ENTRY];
+
+/// Number of engines.
+pub const ENGINE_COUNT: usize = ENGINES.len();
+
+/// Returns the engine called `name`.
+///
+/// # Errors
+///
+/// [`UnknownEngine`] if there is none.
+pub fn find(name: &str) -> Result<&'static Entry, UnknownEngine> {
+    let found = ENGINES.iter().copied().find(|entry| entry.name == name);
+    found.ok_or_else(|| UnknownEngine { name: name.into() })
+}
+
+/// One kind of proof under the chain's parameters.
+pub trait ProofEngine: fmt::Debug + Send + Sync {
+    /// The kind of its proofs.
+    fn kind(&self) -> ProofKind;
+
+    /// Makes ready what a miner needs to prove: slow, once per identity.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`] if `resources` do not suffice or fail.
+    fn prepare(
+        &self,
+        miner: &Miner,
+        resources: &Resources,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Prover>, PrepareError>;
+
+    /// Checks every rule of a proof but the target and returns its quality; takes microseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] with the rule that was broken.
+    fn verify(
+        &self,
+        challenge: &Challenge,
+        miner: &Miner,
+        proof: &Proof,
+    ) -> Result<Quality, VerifyError>;
+}
+
+/// A resource bound to a miner.
+pub trait Prover: fmt::Debug + Send {
+    /// Returns the best proof found within `budget` that meets `target`, and the attempts made.
+    ///
+    /// # Errors
+    ///
+    /// [`ProveError`] if the resource failed; finding nothing is no error.
+    fn prove(
+        &mut self,
+        challenge: &Challenge,
+        target: Target,
+        budget: &Budget<'_>,
+    ) -> Result<Attempt, ProveError>;
+
+    /// What it occupies.
+    fn footprint(&self) -> Footprint;
+}
+
+/// Verifies `proof` and that it meets `target`.
+///
+/// # Errors
+///
+/// [`VerifyError::TargetMissed`] or whatever [`ProofEngine::verify`] finds.
+pub fn verify_target(
+    engine: &dyn ProofEngine,
+    challenge: &Challenge,
+    miner: &Miner,
+    proof: &Proof,
+    target: Target,
+) -> Result<Quality, VerifyError> {
+    let quality = engine.verify(challenge, miner, proof)?;
+    if target.is_met_by(quality) {
+        Ok(quality)
+    } else {
+        Err(VerifyError::TargetMissed { quality, target })
+    }
+}
+
+/// What one call of [`Prover::prove`] came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// The best proof that meets the target, with its quality.
+    pub best: Option<(Proof, Quality)>,
+    /// Tries made: hashes, entries scanned or look-ups, by the engine.
+    pub attempts: u64,
+}
+
+/// What a prover occupies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes held in RAM.
+    pub ram_bytes: u64,
+    /// Bytes held on disk.
+    pub disk_bytes: u64,
+}
+
+/// What a prover may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Folder for files.
+    pub folder: PathBuf,
+    /// Threads for preparing and proving; zero means one per core.
+    pub threads: usize,
+    /// RAM it may take.
+    pub ram_bytes_max: u64,
+    /// log2 of the entries of a table to plot; `None` means the least the chain accepts.
+    pub size: Option<u8>,
+    /// Which tables of this miner to hold.
+    pub indices: Vec<u32>,
+}
+
+impl Resources {
+    /// One table of the least size, in `folder`, on every core, with unlimited RAM.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            threads: 0,
+            ram_bytes_max: u64::MAX,
+            size: None,
+            indices: vec![0],
+        }
+    }
+
+    /// Starts the threads allowed.
+    fn pool(&self) -> Result<rayon::ThreadPool, PrepareError> {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+        builder.build().map_err(|error| PrepareError::Threads { reason: error.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_stands_at_the_index_of_its_kind() {
+        for (index, entry) in ENGINES.iter().enumerate() {
+            assert_eq!(usize::from(entry.kind.index()), index);
+            assert_eq!(find(entry.name).unwrap().kind, entry.kind);
+            assert_eq!(entry.build_default().kind(), entry.kind);
+            assert_eq!(entry.kind.name(), entry.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_engine_is_named() {
+        let error = find("stake").unwrap_err();
+        assert!(error.to_string().starts_with("no engine is called \"stake\""), "{error}");
+        assert_eq!("stake".parse::<ProofKind>(), Err(error));
+    }
+}
