@@ -12,12 +12,13 @@
 use std::ops::Deref;
 
 use bincode::{
-    Decode, Encode,
+    BorrowDecode, Decode, Encode,
     config::{Configuration, Fixint, LittleEndian, NoLimit},
-    de::{Decoder, read::Reader},
+    de::{BorrowDecoder, Decoder, read::Reader},
     enc::Encoder,
     error::{DecodeError as BincodeError, EncodeError},
 };
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 type Config = Configuration<LittleEndian, Fixint, NoLimit>;
@@ -199,6 +200,32 @@ impl<C, T: Decode<C>, const MIN: usize, const MAX: usize> Decode<C> for List<T, 
             items.push(T::decode(decoder)?);
         }
         Ok(Self(items))
+    }
+}
+
+/// What derived implementations ask of a field; nothing is borrowed.
+impl<'de, C, T: Decode<C>, const MIN: usize, const MAX: usize> BorrowDecode<'de, C>
+    for List<T, MIN, MAX>
+{
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, BincodeError> {
+        Self::decode(decoder)
+    }
+}
+
+impl<T: Serialize, const MIN: usize, const MAX: usize> Serialize for List<T, MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T, const MIN: usize, const MAX: usize> Deserialize<'de> for List<T, MIN, MAX>
+where
+    T: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

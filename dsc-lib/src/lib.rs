@@ -12,9 +12,17 @@
 #![warn(clippy::exhaustive_enums, clippy::print_stdout)]
 
 pub mod address;
+pub mod block;
 pub mod codec;
+pub mod commitment;
+pub mod genesis;
 pub mod hash;
 pub mod keys;
+#[cfg(feature = "ledger")]
+pub mod ledger;
+pub mod merkle;
 pub mod proof;
+pub mod retarget;
 pub mod tag;
+pub mod transaction;
 pub mod units;

@@ -223,6 +223,8 @@ impl<C> Decode<C> for PublicKey {
     }
 }
 
+bincode::impl_borrow_decode!(PublicKey);
+
 /// In JSON a key is 512 hexadecimal digits.
 impl Serialize for PublicKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,330 @@
+//! The genesis of a chain, and the parameters every rule is checked against.
+//!
+//! # Invariants
+//!
+//! 1. A [`Chain`] comes only from [`Genesis::check`]; its parameters are in range.
+//! 2. All coins a chain can ever have fit an [`Amount`], so no sum of balances overflows.
+//! 3. The genesis hash names the chain: it is in every header and every transaction id.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    address::{Address, Prefix},
+    codec::{self, List},
+    hash::{Context, Digest, derive},
+    keys::PublicKey,
+    proof::{self, ENGINE_COUNT, ENGINES, Entry, ParamError, ProofEngine, ProofKind},
+    retarget::TargetLimits,
+    units::{Amount, Height, Millis, Target},
+};
+
+/// The only version there is.
+pub const VERSION: u16 = 1;
+/// Most transactions any chain may allow in a block.
+pub const BLOCK_TRANSACTIONS_MAX: usize = 1 << 17;
+/// Most bytes any chain may allow in a block.
+pub const BLOCK_BYTES_MAX: u64 = 1 << 28;
+/// Bytes of the largest genesis.
+pub const GENESIS_BYTES_MAX: usize = 8 << 20;
+/// Most bytes in a network's name.
+pub const NETWORK_BYTES_MAX: usize = 32;
+const METRONOMES_MAX: usize = 16;
+const ACCOUNTS_MAX: usize = 100_000;
+const PARAMS_MAX: usize = 8;
+
+/// Everything the participants of a chain agree on before its first block.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// [`VERSION`].
+    pub version: u16,
+    /// Name of the network: lower-case letters, digits and hyphens.
+    #[serde(with = "network_text")]
+    pub network: NetworkName,
+    /// Whether addresses have the prefix of development networks.
+    pub development: bool,
+    /// A time before the first block's, in milliseconds since the Unix epoch.
+    pub time: Millis,
+    /// Planned time between blocks.
+    pub interval: Millis,
+    /// New coins in a block at first.
+    pub reward: Amount,
+    /// Heights after which the reward halves.
+    pub halving: u64,
+    /// Sizes of a block.
+    pub limits: Limits,
+    /// One entry per engine, in their order.
+    pub engines: List<EngineGenesis, ENGINE_COUNT, ENGINE_COUNT>,
+    /// Keys that may sign blocks.
+    pub metronomes: List<PublicKey, 1, METRONOMES_MAX>,
+    /// Initial balances, in increasing order of address.
+    pub accounts: List<Endowment, 0, ACCOUNTS_MAX>,
+}
+
+/// The name of a network, as written in its genesis.
+pub type NetworkName = List<u8, 1, NETWORK_BYTES_MAX>;
+
+/// The largest block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Most transactions.
+    pub block_transactions: u32,
+    /// Most bytes in its encoding.
+    pub block_bytes: u64,
+}
+
+/// One engine's parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineGenesis {
+    /// Target of the first block.
+    pub target: Target,
+    /// The targets a block may have.
+    pub limits: TargetLimits,
+    /// Values of the engine's declared parameters, in their order.
+    pub params: List<u64, 0, PARAMS_MAX>,
+}
+
+/// An initial balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endowment {
+    /// Who holds it.
+    pub address: Address,
+    /// How much; more than nothing.
+    pub balance: Amount,
+}
+
+/// A genesis that no chain can start from.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GenesisError {
+    /// A version this program does not know.
+    #[error("genesis version is {got}, expected {VERSION}")]
+    Version {
+        /// The version given.
+        got: u16,
+    },
+    /// A character other than `a-z`, `0-9` and `-` in the network's name.
+    #[error("the network name holds byte {byte:#04x}; use a-z, 0-9 and -")]
+    Network {
+        /// The first such byte.
+        byte: u8,
+    },
+    /// A field is outside its range.
+    #[error("{field} is {got}, expected {min} to {max}")]
+    OutOfRange {
+        /// Which field.
+        field: &'static str,
+        /// The value given.
+        got: u64,
+        /// The least allowed.
+        min: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// An engine's initial target is outside its limits, or the limits are.
+    #[error("target of {engine} is {target}, its limits are {min} to {max}")]
+    Target {
+        /// The engine.
+        engine: &'static str,
+        /// Its initial target.
+        target: Target,
+        /// The hardest it may have.
+        min: Target,
+        /// The easiest it may have.
+        max: Target,
+    },
+    /// A parameter of an engine is missing, unknown or out of range.
+    #[error("engine {engine}: {error}")]
+    Param {
+        /// The engine.
+        engine: &'static str,
+        /// What is wrong.
+        error: ParamError,
+    },
+    /// A metronome key listed twice.
+    #[error("metronome key {index} is listed twice")]
+    MetronomeTwice {
+        /// The second place, from 0.
+        index: usize,
+    },
+    /// Accounts out of order, listed twice or without coins.
+    #[error("account {index} is out of order, listed twice or empty")]
+    Account {
+        /// Its place in the list, from 0.
+        index: usize,
+    },
+    /// Initial balances and all rewards together exceed what an amount can hold.
+    #[error("initial balances and all rewards exceed {} coins", Amount::from_units(u64::MAX))]
+    Supply,
+}
+
+/// A network's name in JSON: a string.
+mod network_text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::NetworkName;
+
+    pub(super) fn serialize<S: Serializer>(name: &NetworkName, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&String::from_utf8_lossy(name))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<NetworkName, D::Error> {
+        NetworkName::new(String::deserialize(d)?.into_bytes()).map_err(de::Error::custom)
+    }
+}
+
+impl Genesis {
+    /// The genesis hash, which names the chain.
+    pub fn hash(&self) -> Digest {
+        derive(Context::Genesis, &[&codec::encode(self)])
+    }
+
+    /// Checks every rule and builds the engines.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken.
+    pub fn check(self) -> Result<Chain, GenesisError> {
+        self.check_header()?;
+        self.check_accounts()?;
+        let metronomes = self.check_metronomes()?;
+        let engines = ENGINES.iter().zip(&self.engines);
+        let engines =
+            engines.map(|(entry, genesis)| build(entry, genesis)).collect::<Result<_, _>>()?;
+        let hash = self.hash();
+        Ok(Chain(Arc::new(Parts { hash, metronomes, engines, genesis: self })))
+    }
+
+    fn check_header(&self) -> Result<(), GenesisError> {
+        if self.version != VERSION {
+            return Err(GenesisError::Version { got: self.version });
+        }
+        let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        if let Some(byte) = self.network.iter().find(|byte| !allowed(byte)) {
+            return Err(GenesisError::Network { byte: *byte });
+        }
+        in_range("interval", self.interval.0, 1, u64::from(u32::MAX))?;
+        in_range("halving", self.halving, 1, u64::MAX)?;
+        let transactions = u64::from(self.limits.block_transactions);
+        in_range("block_transactions", transactions, 1, BLOCK_TRANSACTIONS_MAX as u64)?;
+        in_range("block_bytes", self.limits.block_bytes, 1 << 16, BLOCK_BYTES_MAX)
+    }
+
+    fn check_accounts(&self) -> Result<(), GenesisError> {
+        let mut last = None;
+        for (index, account) in self.accounts.iter().enumerate() {
+            if account.balance == Amount::ZERO || last >= Some(account.address) {
+                return Err(GenesisError::Account { index });
+            }
+            last = Some(account.address);
+        }
+        let endowed = Amount::checked_sum(self.accounts.iter().map(|account| account.balance));
+        // The geometric sum of all halvings stays below twice the first one.
+        let rewards = self.reward.units().checked_mul(2).and_then(|r| r.checked_mul(self.halving));
+        let all = rewards.map(Amount::from_units).and_then(|rewards| endowed?.checked_add(rewards));
+        all.map(|_| ()).ok_or(GenesisError::Supply)
+    }
+
+    fn check_metronomes(&self) -> Result<BTreeMap<Address, PublicKey>, GenesisError> {
+        let mut keys = BTreeMap::new();
+        for (index, key) in self.metronomes.iter().enumerate() {
+            if keys.insert(key.address(), *key).is_some() {
+                return Err(GenesisError::MetronomeTwice { index });
+            }
+        }
+        Ok(keys)
+    }
+}
+
+fn in_range(field: &'static str, got: u64, min: u64, max: u64) -> Result<(), GenesisError> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    Err(GenesisError::OutOfRange { field, got, min, max })
+}
+
+fn build(entry: &Entry, genesis: &EngineGenesis) -> Result<Box<dyn ProofEngine>, GenesisError> {
+    let (target, TargetLimits { min, max }) = (genesis.target, genesis.limits);
+    if min < Target(1) || target < min || target > max {
+        return Err(GenesisError::Target { engine: entry.name, target, min, max });
+    }
+    let params = proof::Params::new(entry, &genesis.params)
+        .map_err(|error| GenesisError::Param { engine: entry.name, error })?;
+    Ok((entry.build)(&params))
+}
+
+/// A checked genesis with its engines: what every rule of a chain is checked against.
+///
+/// Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Chain(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    hash: Digest,
+    genesis: Genesis,
+    metronomes: BTreeMap<Address, PublicKey>,
+    engines: Vec<Box<dyn ProofEngine>>,
+}
+
+impl Chain {
+    /// The genesis hash.
+    pub fn hash(&self) -> Digest {
+        self.0.hash
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.0.genesis
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> String {
+        String::from_utf8_lossy(&self.0.genesis.network).into_owned()
+    }
+
+    /// The prefix of addresses in text.
+    pub fn prefix(&self) -> Prefix {
+        if self.0.genesis.development { Prefix::Development } else { Prefix::Main }
+    }
+
+    /// The engine of a kind, with this chain's parameters.
+    pub fn engine(&self, kind: ProofKind) -> Option<&dyn ProofEngine> {
+        self.0.engines.get(usize::from(kind.index())).map(AsRef::as_ref)
+    }
+
+    /// The key a block with this metronome key id must be signed by, if genesis authorises it.
+    pub fn metronome(&self, id: &Address) -> Option<&PublicKey> {
+        self.0.metronomes.get(id)
+    }
+
+    /// The targets of the first block.
+    pub fn first_targets(&self) -> [Target; ENGINE_COUNT] {
+        let mut targets = [Target::MAX; ENGINE_COUNT];
+        for (target, engine) in targets.iter_mut().zip(&self.0.genesis.engines) {
+            *target = engine.target;
+        }
+        targets
+    }
+
+    /// The targets an engine may have, in the order of engines.
+    pub fn target_limits(&self) -> impl Iterator<Item = TargetLimits> {
+        self.0.genesis.engines.iter().map(|engine| engine.limits)
+    }
+
+    /// New coins for the winner of the block at `height`.
+    pub fn reward(&self, height: Height) -> Amount {
+        let halvings = height.0.checked_div(self.0.genesis.halving).unwrap_or(0);
+        let units = self.0.genesis.reward.units();
+        Amount::from_units(
+            u32::try_from(halvings).ok().and_then(|h| units.checked_shr(h)).unwrap_or(0),
+        )
+    }
+}

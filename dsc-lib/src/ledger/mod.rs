@@ -1,0 +1,612 @@
+//! The ledger: which block may come next, and what it changes.
+//!
+//! # Invariants
+//!
+//! 1. [`State::apply`] takes only a [`CheckedBlock`], which only [`State::check`] and
+//!    [`State::draft`] make, by the same rules.
+//! 2. `check` changes nothing and depends on the state and the block alone.
+//! 3. The sum of all balances is the genesis coins, plus rewards, less burned fees.
+//! 4. The state is trusted by nobody: every header commits to it.
+//!
+//! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
+
+mod error;
+mod execute;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+use rayon::prelude::*;
+
+pub use self::error::{BlockError, RestoreError, StaleBlock};
+use self::execute::{Execution, commit};
+use crate::{
+    address::Address,
+    block::{self, Block, BlockHash, Header, Proofs},
+    codec,
+    commitment::{Account, Commitment},
+    genesis::Chain,
+    hash::Digest,
+    keys::{SecretKey, Signature},
+    merkle,
+    proof::{Challenge, ENGINE_COUNT, ProofEntry},
+    retarget::retarget,
+    transaction::{CheckedTransaction, Transaction, TransactionError, TransactionId},
+    units::{Amount, Height, Millis, Quality, Target},
+};
+
+/// What the next block answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Its height.
+    pub height: Height,
+    /// Its challenge.
+    pub challenge: Digest,
+    /// Its targets, in the order of engines.
+    pub targets: [Target; ENGINE_COUNT],
+}
+
+/// The block the next one extends; the genesis if there is none yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Block hash, or genesis hash.
+    pub hash: BlockHash,
+    /// Its time.
+    pub time: Millis,
+    /// Its metronome's lease number.
+    pub epoch: u64,
+}
+
+/// A changed account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whose account.
+    pub address: Address,
+    /// Before the block.
+    pub old: Account,
+    /// After the block.
+    pub new: Account,
+}
+
+/// A block that keeps every rule at one state, with what it changes there.
+#[derive(Clone, Debug)]
+pub struct CheckedBlock {
+    header: Header,
+    hash: BlockHash,
+    proofs: Proofs,
+    transactions: Vec<Arc<CheckedTransaction>>,
+    winner: Option<usize>,
+    changes: Vec<Change>,
+    commitment: Commitment,
+    supply: Amount,
+    next: Round,
+}
+
+/// What a metronome puts into a block.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// At most one valid proof per engine, in any order.
+    pub proofs: Vec<ProofEntry>,
+    /// Candidates in the order to try them.
+    pub transactions: Vec<Arc<CheckedTransaction>>,
+    /// The clock's time; moved up if it is not after the parent's.
+    pub time: Millis,
+    /// The metronome's lease number.
+    pub epoch: u64,
+}
+
+/// A transaction left out of a draft, and why.
+pub type LeftOut = (TransactionId, TransactionError);
+
+/// All balances at one height, and what the next block must look like.
+#[derive(Clone, Debug)]
+pub struct State {
+    chain: Chain,
+    accounts: HashMap<Address, Account>,
+    commitment: Commitment,
+    supply: Amount,
+    tip: Tip,
+    round: Round,
+}
+
+/// The proofs of a block, verified.
+struct Proven {
+    qualities: [Option<Quality>; ENGINE_COUNT],
+    winner: Option<usize>,
+}
+
+impl State {
+    /// The state before the first block.
+    ///
+    /// # Panics
+    ///
+    /// Never: a checked genesis bounds the sum of all coins.
+    pub fn genesis(chain: Chain) -> Self {
+        let genesis = chain.genesis();
+        let fresh = |balance| Account { balance, sequence: 0 };
+        let accounts: HashMap<_, _> =
+            genesis.accounts.iter().map(|e| (e.address, fresh(e.balance))).collect();
+        let supply = Amount::checked_sum(genesis.accounts.iter().map(|e| e.balance))
+            .expect("a checked genesis bounds the sum of all coins");
+        let tip = Tip { hash: chain.hash(), time: genesis.time, epoch: 0 };
+        let (challenge, targets) = (block::first_challenge(&chain.hash()), chain.first_targets());
+        let round = Round { height: Height(0), challenge, targets };
+        let commitment = sum_of(&accounts);
+        Self { chain, accounts, commitment, supply, tip, round }
+    }
+
+    /// The state after a block of which header, proofs and resulting accounts are known.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] if the header is not signed by a metronome of this chain, its proofs do
+    /// not verify, or the accounts are not those it commits to.
+    pub fn restore(
+        chain: Chain,
+        header: &Header,
+        proofs: &Proofs,
+        accounts: HashMap<Address, Account>,
+    ) -> Result<Self, RestoreError> {
+        check_origin(&chain, header)?;
+        let round =
+            Round { height: header.height, challenge: header.challenge, targets: header.targets };
+        let proven = check_proofs(&chain, &round, proofs)?;
+        check_proofs_root(header, proofs)?;
+        let commitment = sum_of(&accounts);
+        let (got, expected) = (commitment.digest(), header.state);
+        if got != expected {
+            return Err(RestoreError::State { got, expected });
+        }
+        let supply = Amount::checked_sum(accounts.values().map(|account| account.balance))
+            .ok_or(RestoreError::Supply)?;
+        let tip = Tip { hash: header.hash(), time: header.time, epoch: header.epoch };
+        let round = next_round(&chain, &round, proofs, &proven);
+        Ok(Self { chain, accounts, commitment, supply, tip, round })
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// What the next block answers.
+    pub fn round(&self) -> &Round {
+        &self.round
+    }
+
+    /// The block the next one extends.
+    pub fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// Height of the last block, if there is one.
+    pub fn height(&self) -> Option<Height> {
+        self.round.height.0.checked_sub(1).map(Height)
+    }
+
+    /// What is known of an address; nothing is an empty account.
+    pub fn account(&self, address: &Address) -> Account {
+        self.accounts.get(address).copied().unwrap_or_default()
+    }
+
+    /// All accounts that are not empty, in no order.
+    pub fn accounts(&self) -> &HashMap<Address, Account> {
+        &self.accounts
+    }
+
+    /// Coins in being: genesis plus rewards less burned fees.
+    pub fn supply(&self) -> Amount {
+        self.supply
+    }
+
+    /// Whether the balances add up to the supply.
+    pub fn supply_holds(&self) -> bool {
+        Amount::checked_sum(self.accounts.values().map(|a| a.balance)) == Some(self.supply)
+    }
+
+    /// The state commitment.
+    pub fn commitment(&self) -> Digest {
+        self.commitment.digest()
+    }
+
+    /// Checks everything about a block that would come next. Signatures are checked in parallel.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken, cheap ones first.
+    pub fn check(&self, block: Block) -> Result<CheckedBlock, BlockError> {
+        let Block { header, proofs, transactions } = block;
+        self.check_header(&header)?;
+        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
+        check_proofs_root(&header, &proofs)?;
+        self.check_count(&header, transactions.len())?;
+        let transactions = check_transactions(&self.chain, transactions.into_vec())?;
+        let got = merkle::root(&merkle::leaves(&transactions, |t| t.bytes()));
+        if got != header.transactions_root {
+            return Err(BlockError::TransactionsRoot { got, expected: header.transactions_root });
+        }
+        let checked = self.execute(header, proofs, transactions, &proven)?;
+        checked.check_size(&self.chain)?;
+        Ok(checked)
+    }
+
+    fn check_header(&self, header: &Header) -> Result<(), BlockError> {
+        check_origin(&self.chain, header)?;
+        let (got, expected) = (header.height, self.round.height);
+        if got != expected {
+            return Err(BlockError::Height { got, expected });
+        }
+        let (got, expected) = (header.parent, self.tip.hash);
+        if got != expected {
+            return Err(BlockError::Parent { got, expected });
+        }
+        let (got, parent) = (header.time, self.tip.time);
+        if got <= parent {
+            return Err(BlockError::Time { got, parent });
+        }
+        let (got, parent) = (header.epoch, self.tip.epoch);
+        if got < parent {
+            return Err(BlockError::Epoch { got, parent });
+        }
+        self.check_round(header)
+    }
+
+    fn check_round(&self, header: &Header) -> Result<(), BlockError> {
+        let (got, expected) = (header.challenge, self.round.challenge);
+        if got != expected {
+            return Err(BlockError::Challenge { got, expected });
+        }
+        let (got, expected) = (header.targets, self.round.targets);
+        if got != expected {
+            return Err(BlockError::Targets { got, expected });
+        }
+        Ok(())
+    }
+
+    fn check_count(&self, header: &Header, got: usize) -> Result<(), BlockError> {
+        let expected = header.transactions;
+        if u32::try_from(got) != Ok(expected) {
+            return Err(BlockError::TransactionCount { got, expected });
+        }
+        let max = self.chain.genesis().limits.block_transactions;
+        if expected > max {
+            return Err(BlockError::TooManyTransactions { got, max });
+        }
+        Ok(())
+    }
+
+    fn execute(
+        &self,
+        header: Header,
+        proofs: Proofs,
+        transactions: Vec<Arc<CheckedTransaction>>,
+        proven: &Proven,
+    ) -> Result<CheckedBlock, BlockError> {
+        let mut execution = Execution::new(self);
+        for (index, transaction) in transactions.iter().enumerate() {
+            let id = transaction.id();
+            let applied = execution.apply(transaction);
+            applied.map_err(|error| BlockError::Transaction { index, id, error })?;
+        }
+        let checked = self.settle(execution, header, proofs, transactions, proven);
+        let (got, expected) = (checked.commitment.digest(), checked.header.state);
+        if got != expected {
+            return Err(BlockError::State { got, expected });
+        }
+        Ok(checked)
+    }
+
+    /// Pays the winner and sums up; the header's state is not looked at.
+    fn settle(
+        &self,
+        mut execution: Execution<'_>,
+        header: Header,
+        proofs: Proofs,
+        transactions: Vec<Arc<CheckedTransaction>>,
+        proven: &Proven,
+    ) -> CheckedBlock {
+        let supply = self.pay(&mut execution, proofs.get(proven.winner.unwrap_or(usize::MAX)));
+        let changes = execution.into_changes();
+        let commitment = commit(&self.commitment, &changes);
+        let next = next_round(&self.chain, &self.round, &proofs, proven);
+        let (hash, winner) = (header.hash(), proven.winner);
+        CheckedBlock {
+            header,
+            hash,
+            proofs,
+            transactions,
+            winner,
+            changes,
+            commitment,
+            supply,
+            next,
+        }
+    }
+
+    /// Credits reward and fees, or burns the fees; returns the new supply.
+    fn pay(&self, execution: &mut Execution<'_>, winner: Option<&ProofEntry>) -> Amount {
+        let (fees, reward) = (execution.fees(), self.chain.reward(self.round.height));
+        let bounded = "genesis bounds the sum of all coins";
+        let Some(winner) = winner else {
+            return self.supply.checked_sub(fees).expect("fees were part of the supply");
+        };
+        execution.credit(winner.miner.address, reward.checked_add(fees).expect(bounded));
+        self.supply.checked_add(reward).expect(bounded)
+    }
+
+    /// Makes and signs the next block from the proposal's valid parts.
+    ///
+    /// Transactions that break a rule here are left out and named; those beyond the chain's
+    /// limits on size are left out and not named, as they may come later.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`] if a proof is not valid: the metronome verified them when they came.
+    pub fn draft(
+        &self,
+        proposal: Proposal,
+        key: &SecretKey,
+    ) -> Result<(CheckedBlock, Vec<LeftOut>), BlockError> {
+        let mut proofs = proposal.proofs;
+        proofs.sort_by_key(|entry| entry.proof.kind);
+        let count = proofs.len();
+        let proofs = Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: count })?;
+        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
+        let mut execution = Execution::new(self);
+        let (transactions, left_out) = self.select(&mut execution, proposal.transactions, &proofs);
+        let mut header = self.blank_header(proposal.time, proposal.epoch);
+        header.transactions = u32::try_from(transactions.len()).unwrap_or(u32::MAX);
+        header.transactions_root = merkle::root(&merkle::leaves(&transactions, |t| t.bytes()));
+        header.proofs_root = block::proofs_root(&proofs);
+        let mut checked = self.settle(execution, header, proofs, transactions, &proven);
+        checked.header.state = checked.commitment.digest();
+        checked.header = checked.header.sign(key);
+        checked.hash = checked.header.hash();
+        Ok((checked, left_out))
+    }
+
+    fn select(
+        &self,
+        execution: &mut Execution<'_>,
+        candidates: Vec<Arc<CheckedTransaction>>,
+        proofs: &Proofs,
+    ) -> (Vec<Arc<CheckedTransaction>>, Vec<LeftOut>) {
+        let limits = self.chain.genesis().limits;
+        let mut room = limits.block_bytes.saturating_sub(fixed_bytes(proofs));
+        let (mut taken, mut left_out) = (Vec::new(), Vec::new());
+        for transaction in candidates {
+            let len = transaction.bytes().len() as u64;
+            if len > room || taken.len() as u64 >= u64::from(limits.block_transactions) {
+                break;
+            }
+            match execution.apply(&transaction) {
+                Ok(()) => {
+                    room = room.saturating_sub(len);
+                    taken.push(transaction);
+                }
+                Err(error) => left_out.push((transaction.id(), error)),
+            }
+        }
+        (taken, left_out)
+    }
+
+    fn blank_header(&self, time: Millis, epoch: u64) -> Header {
+        let Round { height, challenge, targets } = self.round;
+        Header {
+            version: block::VERSION,
+            chain: self.chain.hash(),
+            height,
+            epoch: epoch.max(self.tip.epoch),
+            parent: self.tip.hash,
+            time: time.max(self.tip.time.plus(Millis(1))),
+            challenge,
+            targets,
+            transactions: 0,
+            transactions_root: Digest::ZERO,
+            proofs_root: Digest::ZERO,
+            state: Digest::ZERO,
+            metronome: Address([0; 32]),
+            signature: Signature([0; 256]),
+        }
+    }
+
+    /// Moves to the state after `block`.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleBlock`] if the block was checked against another tip; nothing changes then.
+    pub fn apply(&mut self, block: &CheckedBlock) -> Result<(), StaleBlock> {
+        let (checked, tip) = (block.header.parent, self.tip.hash);
+        if checked != tip {
+            return Err(StaleBlock { checked, tip });
+        }
+        for change in &block.changes {
+            if change.new.is_empty() {
+                self.accounts.remove(&change.address);
+            } else {
+                self.accounts.insert(change.address, change.new);
+            }
+        }
+        self.commitment = block.commitment.clone();
+        self.supply = block.supply;
+        self.tip = block.tip();
+        self.round = block.next;
+        Ok(())
+    }
+}
+
+impl CheckedBlock {
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The block hash.
+    pub fn hash(&self) -> BlockHash {
+        self.hash
+    }
+
+    /// The proofs, in the order of engines.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// The transactions, in the order they are applied.
+    pub fn transactions(&self) -> &[Arc<CheckedTransaction>] {
+        &self.transactions
+    }
+
+    /// The proof that won, if there is any.
+    pub fn winner(&self) -> Option<&ProofEntry> {
+        self.proofs.get(self.winner?)
+    }
+
+    /// The changed accounts in order of address.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Coins in being after this block.
+    pub fn supply(&self) -> Amount {
+        self.supply
+    }
+
+    /// What the block after this one answers.
+    pub fn next(&self) -> &Round {
+        &self.next
+    }
+
+    /// What the block after this one extends.
+    pub fn tip(&self) -> Tip {
+        Tip { hash: self.hash, time: self.header.time, epoch: self.header.epoch }
+    }
+
+    /// The canonical encoding of the block.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = codec::encode(&self.header);
+        bytes.extend(codec::encode(&self.proofs));
+        bytes.extend((self.transactions.len() as u64).to_le_bytes());
+        self.transactions.iter().for_each(|transaction| bytes.extend(transaction.bytes()));
+        bytes
+    }
+
+    fn check_size(&self, chain: &Chain) -> Result<(), BlockError> {
+        let transactions: u64 = self.transactions.iter().map(|t| t.bytes().len() as u64).sum();
+        let got = fixed_bytes(&self.proofs).saturating_add(transactions);
+        let max = chain.genesis().limits.block_bytes;
+        if got > max {
+            return Err(BlockError::TooLarge { got, max });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a block's encoding without its transactions.
+fn fixed_bytes(proofs: &Proofs) -> u64 {
+    const HEADER_BYTES: u64 =
+        2 + 32 + 8 + 8 + 32 + 8 + 32 + 8 * ENGINE_COUNT as u64 + 4 + 4 * 32 + 256;
+    HEADER_BYTES.saturating_add(codec::encode(proofs).len() as u64).saturating_add(8)
+}
+
+fn sum_of(accounts: &HashMap<Address, Account>) -> Commitment {
+    let changes: Vec<_> = accounts
+        .iter()
+        .map(|(&address, &new)| Change { address, old: Account::default(), new })
+        .collect();
+    commit(&Commitment::default(), &changes)
+}
+
+/// Checks what a header shows without its parent: version, chain and signature.
+fn check_origin(chain: &Chain, header: &Header) -> Result<(), BlockError> {
+    if header.version != block::VERSION {
+        return Err(BlockError::Version { got: header.version });
+    }
+    let (got, expected) = (header.chain, chain.hash());
+    if got != expected {
+        return Err(BlockError::Chain { got, expected });
+    }
+    let got = header.metronome;
+    let key = chain.metronome(&got).ok_or(BlockError::UnknownMetronome { got })?;
+    Ok(key.verify(header.hash().as_bytes(), &header.signature)?)
+}
+
+fn check_proofs_root(header: &Header, proofs: &Proofs) -> Result<(), BlockError> {
+    let (got, expected) = (block::proofs_root(proofs), header.proofs_root);
+    if got != expected {
+        return Err(BlockError::ProofsRoot { got, expected });
+    }
+    Ok(())
+}
+
+fn check_proofs(chain: &Chain, round: &Round, proofs: &Proofs) -> Result<Proven, BlockError> {
+    let mut proven = Proven { qualities: [None; ENGINE_COUNT], winner: None };
+    let mut best: Option<(Quality, Target)> = None;
+    let mut last = None;
+    for (index, entry) in proofs.iter().enumerate() {
+        let kind = entry.proof.kind;
+        if last >= Some(kind) {
+            return Err(BlockError::ProofOrder { index });
+        }
+        last = Some(kind);
+        let (quality, target) = check_proof(chain, round, index, entry)?;
+        if let Some(slot) = proven.qualities.get_mut(usize::from(kind.index())) {
+            *slot = Some(quality);
+        }
+        if best.is_none_or(|(b, t)| quality.compare_scaled(target, b, t).is_lt()) {
+            (best, proven.winner) = (Some((quality, target)), Some(index));
+        }
+    }
+    Ok(proven)
+}
+
+fn check_proof(
+    chain: &Chain,
+    round: &Round,
+    index: usize,
+    entry: &ProofEntry,
+) -> Result<(Quality, Target), BlockError> {
+    let kind = entry.proof.kind;
+    let unknown = BlockError::ProofKind { index, kind };
+    let (Some(engine), Some(&target)) =
+        (chain.engine(kind), round.targets.get(usize::from(kind.index())))
+    else {
+        return Err(unknown);
+    };
+    let quality = engine
+        .verify(&Challenge(round.challenge), &entry.miner, &entry.proof)
+        .map_err(|error| BlockError::Proof { kind, error })?;
+    if !target.is_met_by(quality) {
+        return Err(BlockError::TargetMissed { kind, quality, target });
+    }
+    Ok((quality, target))
+}
+
+fn check_transactions(
+    chain: &Chain,
+    transactions: Vec<Transaction>,
+) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
+    let hash = chain.hash();
+    let check = |(index, transaction): (usize, Transaction)| {
+        // The id is needed only for the message of a failure, so it is made only then.
+        let name = transaction.clone();
+        transaction.check(&hash).map(Arc::new).map_err(|error| BlockError::Transaction {
+            index,
+            id: name.id(&hash),
+            error,
+        })
+    };
+    transactions.into_par_iter().enumerate().map(check).collect()
+}
+
+fn next_round(chain: &Chain, round: &Round, proofs: &Proofs, proven: &Proven) -> Round {
+    let height = round.height.next();
+    let winner = proven.winner.and_then(|index| proofs.get(index));
+    let challenge = block::next_challenge(&round.challenge, height, winner);
+    let mut targets = round.targets;
+    let observed = proven.qualities.iter().zip(chain.target_limits());
+    for (target, (quality, limits)) in targets.iter_mut().zip(observed) {
+        *target = retarget(*target, *quality, limits);
+    }
+    Round { height, challenge, targets }
+}
