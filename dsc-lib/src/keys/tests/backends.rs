@@ -46,9 +46,9 @@ fn prime_key() -> PublicKey {
 fn forge(padded: &[u8]) -> Number {
     let prime = BigUint::from_bytes_be(prime_key().modulus());
     let order = &prime - 1_u32;
-    let residue = u64::from_str_radix(&(&order % EXPONENT).to_string(), 10).unwrap();
+    let residue = (&order % EXPONENT).to_string().parse::<u64>().unwrap();
     let e = u64::from(EXPONENT);
-    let factor = (1..e).find(|factor| (factor * residue + 1) % e == 0).unwrap();
+    let factor = (1..e).find(|factor| (factor * residue + 1).is_multiple_of(e)).unwrap();
     let exponent = (order * factor + 1_u32) / EXPONENT;
     let root = BigUint::from_bytes_be(padded).modpow(&exponent, &prime).to_bytes_be();
     let mut number = [0; MODULUS_LEN];
