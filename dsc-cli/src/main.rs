@@ -1,2 +1,7 @@
 //! The `dsc` command.
+#[allow(dead_code, reason = "the wallet commands use it")]
+mod keystore;
+#[allow(dead_code, reason = "the wallet commands use it")]
+mod passphrase;
+
 fn main() {}

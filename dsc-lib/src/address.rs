@@ -207,3 +207,134 @@ impl FromStr for Address {
         Ok(Self(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bech32::Bech32;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::{decode, encode};
+
+    const ADDRESS: Address = Address([0x5a; 32]);
+
+    /// Writes any bytes under any prefix with any checksum.
+    fn text<C: bech32::Checksum>(prefix: &str, bytes: &[u8]) -> String {
+        bech32::encode::<C>(Hrp::parse(prefix).unwrap(), bytes).unwrap()
+    }
+
+    #[test]
+    fn an_address_has_one_text_per_network() {
+        let (main, development) = (
+            "dsc1tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfdq9aqwyf",
+            "dscd1tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfd95kj6tfdqc4a2jr",
+        );
+        assert_eq!(ADDRESS.to_text(Prefix::Main), main);
+        assert_eq!(ADDRESS.to_text(Prefix::Development), development);
+        for prefix in Prefix::ALL {
+            let text = ADDRESS.to_text(prefix);
+            assert_eq!(Address::from_text(&text, prefix), Ok(ADDRESS));
+            assert_eq!(Address::from_any_text(&text), Ok((prefix, ADDRESS)));
+            assert_eq!(Address::from_text(&text.to_uppercase(), prefix), Ok(ADDRESS));
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_network_is_named() {
+        let text = ADDRESS.to_text(Prefix::Development);
+        let error = Address::from_text(&text, Prefix::Main).unwrap_err();
+        let (got, expected) = ("dscd".to_owned(), Prefix::Main);
+        assert_eq!(error, AddressError::WrongPrefix { got, expected });
+        assert_eq!(error.to_string(), "the address starts with \"dscd\", expected \"dsc\"");
+        let error = Address::from_any_text(&self::text::<Bech32m>("bc", &[0; 32])).unwrap_err();
+        assert_eq!(error, AddressError::UnknownPrefix { got: "bc".to_owned() });
+        let message = "the address starts with \"bc\", expected \"dsc\" or \"dscd\"";
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn other_checksums_are_refused() {
+        let text = text::<Bech32>("dsc", &[0; 32]);
+        assert_eq!(Address::from_any_text(&text), Err(AddressError::Checksum));
+    }
+
+    #[test]
+    fn other_lengths_are_refused() {
+        for got in [0, 20, 31, 33, 64] {
+            let error = Address::from_any_text(&text::<Bech32m>("dsc", &vec![7; got])).unwrap_err();
+            assert_eq!(error, AddressError::Length { got });
+            assert_eq!(error.to_string(), format!("the address holds {got} bytes, expected 32"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_bech32m_is_refused() {
+        let mut mixed = ADDRESS.to_text(Prefix::Main);
+        mixed.replace_range(..1, "D");
+        for text in ["", "1", "dsc", "dsc1", "dsc1b", &ADDRESS.to_string(), "dsc1\u{e9}", &mixed] {
+            let error = Address::from_any_text(text).unwrap_err();
+            assert!(matches!(error, AddressError::NotBech32m { .. }), "{text:?}: {error:?}");
+        }
+        let error = Address::from_any_text("dsc").unwrap_err().to_string();
+        assert!(error.starts_with("not a Bech32m address: "), "{error}");
+    }
+
+    /// The four bits that 52 digits have over 32 bytes are zero, or one address had 16 texts.
+    #[test]
+    fn stray_bits_are_refused() {
+        use bech32::{ByteIterExt, Fe32, Fe32IterExt};
+        let mut digits: Vec<Fe32> = ADDRESS.0.iter().copied().bytes_to_fes().collect();
+        assert_eq!(digits.len(), 52);
+        digits[51] = Fe32::try_from(digits[51].to_u8() | 1).unwrap();
+        let prefix = hrp(Prefix::Main);
+        let text: String = digits.into_iter().with_checksum::<Bech32m>(&prefix).chars().collect();
+        assert_eq!(Address::from_any_text(&text), Err(AddressError::Padding));
+    }
+
+    #[test]
+    fn hexadecimal_and_json_forms_round_trip() {
+        let text = ADDRESS.to_string();
+        assert_eq!(text, "5a".repeat(32));
+        assert_eq!(format!("{ADDRESS:?}"), text);
+        assert_eq!(text.parse(), Ok(ADDRESS));
+        assert_eq!(text[1..].parse::<Address>(), Err(ParseAddressHexError));
+        let json = serde_json::to_string(&ADDRESS).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Address>(&json).unwrap(), ADDRESS);
+        assert_eq!(serde_json::to_string(&Prefix::Development).unwrap(), "\"dscd\"");
+        assert_eq!(encode(&ADDRESS), ADDRESS.0);
+        assert_eq!(decode(&ADDRESS.0), Ok(ADDRESS));
+    }
+
+    proptest! {
+        #[test]
+        fn texts_round_trip(bytes: [u8; 32]) {
+            for prefix in Prefix::ALL {
+                let text = Address(bytes).to_text(prefix);
+                prop_assert_eq!(Address::from_text(&text, prefix), Ok(Address(bytes)));
+            }
+        }
+
+        /// Up to three mistyped characters are always found, wherever they are.
+        #[test]
+        fn mistyped_characters_are_found(
+            bytes: [u8; 32], mistakes in prop::collection::vec((4..62_usize, 0..32_usize), 1..4)
+        ) {
+            const DIGITS: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+            let text = Address(bytes).to_text(Prefix::Main);
+            let mut typed = text.clone().into_bytes();
+            for (at, digit) in mistakes {
+                typed[at] = DIGITS[digit];
+            }
+            let typed = String::from_utf8(typed).unwrap();
+            prop_assert_eq!(Address::from_any_text(&typed).is_ok(), typed == text);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text: String) {
+            if let Ok((prefix, address)) = Address::from_any_text(&text) {
+                prop_assert_eq!(address.to_text(prefix), text.to_lowercase());
+            }
+        }
+    }
+}

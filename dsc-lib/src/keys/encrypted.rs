@@ -6,8 +6,8 @@
 
 use rand_core::CryptoRng;
 use rsa::pkcs8::{
-    EncryptedPrivateKeyInfo, PrivateKeyInfo,
-    der::Encode,
+    self, AlgorithmIdentifierRef, EncryptedPrivateKeyInfo, PrivateKeyInfo,
+    der::{Decode, Encode, Reader, SliceReader, asn1::OctetStringRef},
     pkcs5::{
         self, EncryptionScheme,
         pbes2::{Kdf, Parameters, ScryptParams},
@@ -35,17 +35,18 @@ pub(super) fn seal<R: CryptoRng + ?Sized>(
     document: &[u8],
     passphrase: &[u8],
     rng: &mut R,
-) -> Zeroizing<Vec<u8>> {
+) -> Vec<u8> {
     let (mut salt, mut iv) = ([0; SALT_LEN], [0; IV_LEN]);
     rng.fill_bytes(&mut salt);
     rng.fill_bytes(&mut iv);
     let parameters = parameters(&salt, &iv);
     let encrypted_data = parameters.encrypt(passphrase, document).expect("the parameters are ours");
-    let info = EncryptedPrivateKeyInfo {
-        encryption_algorithm: parameters.into(),
-        encrypted_data: &encrypted_data,
-    };
-    Zeroizing::new(info.to_der().expect("a key fits a DER document"))
+    wrap(parameters, &encrypted_data)
+}
+
+fn wrap(parameters: Parameters<'_>, encrypted_data: &[u8]) -> Vec<u8> {
+    let info = EncryptedPrivateKeyInfo { encryption_algorithm: parameters.into(), encrypted_data };
+    info.to_der().expect("a key fits a DER document")
 }
 
 fn parameters<'a>(salt: &'a [u8], iv: &'a [u8; IV_LEN]) -> Parameters<'a> {
@@ -62,9 +63,9 @@ fn parameters<'a>(salt: &'a [u8], iv: &'a [u8; IV_LEN]) -> Parameters<'a> {
 
 /// Decrypts to a PKCS#8 document.
 pub(super) fn open(document: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let info = EncryptedPrivateKeyInfo::try_from(document).map_err(malformed)?;
+    let info = EncryptedPrivateKeyInfo::try_from(document).map_err(|e| refusal(document, &e))?;
     let EncryptionScheme::Pbes2(parameters) = info.encryption_algorithm else {
-        return Err(KeyError::Unsupported { reason: "only PBES2 is read".to_owned() });
+        return Err(unsupported("only PBES2 is read"));
     };
     check_cost(&parameters.kdf)?;
     let mut buffer = Zeroizing::new(info.encrypted_data.to_vec());
@@ -74,30 +75,64 @@ pub(super) fn open(document: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u
     Ok(Zeroizing::new(plain.to_vec()))
 }
 
+/// Tells a document that is not understood from bytes that are none.
+fn refusal(document: &[u8], error: &pkcs8::Error) -> KeyError {
+    let envelope = SliceReader::new(document).and_then(|mut reader| {
+        reader.sequence(|fields| {
+            let algorithm = AlgorithmIdentifierRef::decode(fields)?;
+            OctetStringRef::decode(fields)?;
+            Ok(algorithm.oid)
+        })
+    });
+    match envelope {
+        Ok(oid) => unsupported(&format!("algorithm {oid}: {error}")),
+        Err(_) => malformed(error),
+    }
+}
+
+fn unsupported(reason: &str) -> KeyError {
+    KeyError::Unsupported { reason: reason.to_owned() }
+}
+
 fn from_pkcs5(error: pkcs5::Error) -> KeyError {
     match error {
         // The crate names the failure of either direction after the other one.
         pkcs5::Error::DecryptFailed | pkcs5::Error::EncryptFailed => KeyError::WrongPassphrase,
-        other => KeyError::Unsupported { reason: other.to_string() },
+        other => unsupported(&other.to_string()),
     }
 }
 
 fn check_cost(kdf: &Kdf<'_>) -> Result<(), KeyError> {
     match kdf {
-        Kdf::Scrypt(scrypt) => {
-            let block = u64::from(scrypt.block_size).saturating_mul(128);
-            let lane = block.saturating_mul(scrypt.cost_parameter);
-            let lanes = u64::from(scrypt.parallelization);
-            check_limit("memory bytes", lane, MEMORY_BYTES_MAX)?;
-            check_limit("mixed bytes", lane.saturating_mul(lanes), MIXED_BYTES_MAX)
-        }
+        Kdf::Scrypt(scrypt) => check_scrypt(scrypt),
         Kdf::Pbkdf2(pbkdf2) => {
             check_limit("iterations", pbkdf2.iteration_count.into(), ITERATIONS_MAX)
         }
-        _ => Err(KeyError::Unsupported { reason: "unknown key derivation".to_owned() }),
+        _ => Err(unsupported("unknown key derivation")),
     }
+}
+
+fn check_scrypt(scrypt: &ScryptParams<'_>) -> Result<(), KeyError> {
+    let (block, lanes) = (u64::from(scrypt.block_size), u64::from(scrypt.parallelization));
+    // The parser takes such values and the derivation then panics.
+    if scrypt.cost_parameter < 2 || !scrypt.cost_parameter.is_power_of_two() || block == 0 {
+        return Err(unsupported("scrypt parameters are out of range"));
+    }
+    let lane_bytes = block.saturating_mul(128).saturating_mul(scrypt.cost_parameter);
+    check_limit("memory bytes", lane_bytes, MEMORY_BYTES_MAX)?;
+    check_limit("mixed bytes", lane_bytes.saturating_mul(lanes), MIXED_BYTES_MAX)
 }
 
 fn check_limit(what: &'static str, got: u64, max: u64) -> Result<(), KeyError> {
     if got > max { Err(KeyError::Costly { what, got, max }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An encrypted document with the given derivation and ciphertext.
+    pub(in crate::keys) fn document(kdf: Kdf<'_>, iv: &[u8; IV_LEN], data: &[u8]) -> Vec<u8> {
+        wrap(Parameters { kdf, encryption: pkcs5::pbes2::EncryptionScheme::Aes256Cbc { iv } }, data)
+    }
 }

@@ -184,15 +184,11 @@ impl PublicKey {
 }
 
 /// Significant bits of a big-endian number.
-fn bits(number: &[u8]) -> usize {
-    let zeros: u32 = match number.iter().position(|byte| *byte != 0) {
-        Some(first) => {
-            let zero_bytes = u32::try_from(first).unwrap_or(u32::MAX);
-            let head = number.get(first).map_or(0, |byte| byte.leading_zeros());
-            zero_bytes.saturating_mul(8).saturating_add(head)
-        }
-        None => return 0,
-    };
+fn bits(mut number: &[u8]) -> usize {
+    while let [0, rest @ ..] = number {
+        number = rest;
+    }
+    let zeros = number.first().map_or(0, |top| top.leading_zeros());
     number.len().saturating_mul(8).saturating_sub(zeros as usize)
 }
 

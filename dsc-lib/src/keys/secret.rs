@@ -155,13 +155,18 @@ impl SecretKey {
         Self::from_pkcs8_der(&encrypted::open(document.as_bytes(), passphrase)?)
     }
 
+    /// The key as a PKCS#8 document, unencrypted.
+    pub fn as_pkcs8_der(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     /// Writes the key as PKCS#8 PEM, unencrypted.
     ///
     /// # Panics
     ///
     /// Never: the document is well formed and short.
     pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
-        write_pem(&self.pkcs8, PLAIN_LABEL)
+        Zeroizing::new(write_pem(&self.pkcs8, PLAIN_LABEL))
     }
 
     /// Writes the key as PKCS#8 PEM, encrypted under `passphrase` with a salt and an initialisation
@@ -174,7 +179,7 @@ impl SecretKey {
         &self,
         passphrase: &[u8],
         rng: &mut R,
-    ) -> Zeroizing<String> {
+    ) -> String {
         write_pem(&encrypted::seal(&self.pkcs8, passphrase, rng), ENCRYPTED_LABEL)
     }
 
@@ -261,9 +266,8 @@ fn read_pem(text: &str, expected: &'static str) -> Result<SecretDocument, KeyErr
     }
 }
 
-fn write_pem(document: &[u8], label: &'static str) -> Zeroizing<String> {
-    let text = der::pem::encode_string(label, LineEnding::LF, document);
-    Zeroizing::new(text.expect("a key fits a PEM text"))
+fn write_pem(document: &[u8], label: &'static str) -> String {
+    der::pem::encode_string(label, LineEnding::LF, document).expect("a key fits a PEM text")
 }
 
 /// The generator of the caller, as the crate `rsa` wants it (its `rand_core` is older).
