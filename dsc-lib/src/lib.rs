@@ -24,5 +24,7 @@ pub mod merkle;
 pub mod proof;
 pub mod retarget;
 pub mod tag;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transaction;
 pub mod units;

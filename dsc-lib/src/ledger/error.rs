@@ -1,15 +1,21 @@
-//! What is wrong with a block: one variant per rule.
+//! What is wrong with a block, a snapshot or a store: one variant per rule.
+
+use std::io;
 
 use thiserror::Error;
 
+use super::{Place, export::Record};
 use crate::{
     address::Address,
     block::{self, BlockHash},
+    codec::DecodeError,
+    commitment::Account,
+    genesis::GenesisError,
     hash::Digest,
     keys::SignatureError,
     proof::{ENGINE_COUNT, ProofKind, VerifyError},
     transaction::{TransactionError, TransactionId},
-    units::{Height, Millis, Quality, Target},
+    units::{Amount, Height, Millis, Quality, Target},
 };
 
 /// A block that breaks a rule: the fault of its metronome.
@@ -125,6 +131,9 @@ pub enum RestoreError {
     /// The balances exceed what an amount can hold.
     #[error("the balances exceed the largest amount")]
     Supply,
+    /// Accounts of a snapshot out of order, listed twice or empty.
+    #[error("account {index} is out of order, listed twice or empty")]
+    Account { index: usize },
 }
 
 /// A checked block that was checked against another tip than the present one.
@@ -135,4 +144,170 @@ pub enum RestoreError {
 pub struct StaleBlock {
     pub checked: BlockHash,
     pub tip: BlockHash,
+}
+
+/// The store failed, or holds what this program never wrote.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database or the disk below it failed.
+    #[error("the database: {0}")]
+    Database(#[source] Box<redb::Error>),
+    /// An entry is missing or is not what was written.
+    #[error("the store is damaged: {what}")]
+    Corrupt {
+        /// Which entry, and what is wrong with it.
+        what: String,
+    },
+}
+
+impl StoreError {
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Corrupted(what) => Self::Corrupt { what },
+            error => Self::Database(Box::new(error)),
+        }
+    }
+}
+
+/// Every step of a transaction has an error type of its own.
+macro_rules! store_error_from {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+store_error_from!(CommitError, StorageError, TableError, TransactionError);
+
+/// A ledger that cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the ledger is in use by another process")]
+    Locked,
+    /// There is no ledger, and no genesis to start one from.
+    #[error("there is no ledger here, and no genesis to start one from")]
+    Missing,
+    /// Written by a program with another format.
+    #[error("the ledger has format {got}, this program reads {expected}")]
+    Format {
+        /// The ledger's.
+        got: u16,
+        /// This program's.
+        expected: u16,
+    },
+    /// The ledger of another chain.
+    #[error("the ledger is of chain {got}, expected {expected}")]
+    OtherChain {
+        /// The ledger's genesis hash.
+        got: Digest,
+        /// The genesis hash wanted.
+        expected: Digest,
+    },
+    /// The genesis in the ledger is none that this program accepts.
+    #[error("the ledger's genesis: {0}")]
+    Genesis(#[from] GenesisError),
+    /// The accounts are not those the tip commits to, or the tip breaks a rule.
+    #[error("the ledger does not match its tip: {0}")]
+    Restore(#[from] RestoreError),
+    /// The coins stored do not add up to the supply stored.
+    #[error("the balances add up to {got} coins, the supply is {expected}")]
+    Supply {
+        /// Sum of the balances.
+        got: Amount,
+        /// Supply on record.
+        expected: Amount,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<redb::DatabaseError> for OpenError {
+    fn from(error: redb::DatabaseError) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::Locked,
+            error => Self::Store(redb::Error::from(error).into()),
+        }
+    }
+}
+
+/// A checked block that did not get onto the ledger.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// It was checked against another tip.
+    #[error(transparent)]
+    Stale(#[from] StaleBlock),
+    /// The store failed: the state is as before, the block may or may not be on disk. Opening the
+    /// ledger again tells.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A stored chain that does not replay to the stored state.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "got and expected say what each message says")]
+pub enum ReplayError {
+    /// A block breaks a rule.
+    #[error("block {height}: {error}")]
+    Block { height: Height, error: Box<BlockError> },
+    /// The index of block hashes leads elsewhere.
+    #[error("block {height}: the index has {got:?} for its hash")]
+    HashIndex { height: Height, got: Option<Height> },
+    /// The index of transactions leads elsewhere.
+    #[error("block {height}: the index has {got:?} for transaction {id}")]
+    TransactionIndex { height: Height, id: TransactionId, got: Option<Place> },
+    /// An index has more or fewer entries than the chain asks for.
+    #[error("{index} has {got} entries, expected {expected}")]
+    Count { index: &'static str, got: u64, expected: u64 },
+    /// The replay ends at another block than the tip on record.
+    #[error("the chain ends at {got}, the tip on record is {expected}")]
+    Tip { got: BlockHash, expected: BlockHash },
+    /// An account is not what the replay comes to.
+    #[error("account {address} is stored as {got:?}, the replay comes to {expected:?}")]
+    Account { address: Address, got: Account, expected: Account },
+    /// The supply is not what the replay comes to.
+    #[error("the supply is stored as {got}, the replay comes to {expected}")]
+    Supply { got: Amount, expected: Amount },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A file that is not an exported chain.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "got and max say what each message says")]
+pub enum ImportError {
+    /// The file could not be read.
+    #[error("reading the chain: {0}")]
+    Io(#[from] io::Error),
+    /// It does not start like an exported chain.
+    #[error("not an exported chain: it does not start with DSCCHAIN")]
+    Magic,
+    /// Written in another format.
+    #[error("the exported chain has format {got}, this program reads {expected}")]
+    Format { got: u16, expected: u16 },
+    /// A length no such record has.
+    #[error("{record} is said to have {got} bytes, at most {max} are allowed")]
+    TooLong { record: Record, got: u64, max: u64 },
+    /// The file ends within a record.
+    #[error("the file ends within {record}")]
+    Truncated { record: Record },
+    /// A record that does not decode.
+    #[error("{record}: {error}")]
+    Decode { record: Record, error: DecodeError },
 }

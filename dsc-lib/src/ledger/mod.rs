@@ -10,8 +10,13 @@
 //!
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
+mod durable;
 mod error;
 mod execute;
+mod export;
+mod replay;
+mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +24,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use rayon::prelude::*;
 
-pub use self::error::{BlockError, RestoreError, StaleBlock};
 use self::execute::{Execution, commit};
+pub use self::{
+    durable::{Event, Inclusion, Ledger, Located, Place},
+    error::{
+        BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
+        StoreError,
+    },
+    export::{ExportError, Import, Record},
+    replay::Summary,
+    snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
+};
 use crate::{
     address::Address,
     block::{self, Block, BlockHash, Header, Proofs},
@@ -77,6 +91,7 @@ pub struct CheckedBlock {
     proofs: Proofs,
     transactions: Vec<Arc<CheckedTransaction>>,
     winner: Option<usize>,
+    income: Amount,
     changes: Vec<Change>,
     commitment: Commitment,
     supply: Amount,
@@ -306,7 +321,8 @@ impl State {
         transactions: Vec<Arc<CheckedTransaction>>,
         proven: &Proven,
     ) -> CheckedBlock {
-        let supply = self.pay(&mut execution, proofs.get(proven.winner.unwrap_or(usize::MAX)));
+        let winner = proven.winner.and_then(|index| proofs.get(index));
+        let (income, supply) = self.pay(&mut execution, winner);
         let changes = execution.into_changes();
         let commitment = commit(&self.commitment, &changes);
         let next = next_round(&self.chain, &self.round, &proofs, proven);
@@ -317,6 +333,7 @@ impl State {
             proofs,
             transactions,
             winner,
+            income,
             changes,
             commitment,
             supply,
@@ -324,15 +341,17 @@ impl State {
         }
     }
 
-    /// Credits reward and fees, or burns the fees; returns the new supply.
-    fn pay(&self, execution: &mut Execution<'_>, winner: Option<&ProofEntry>) -> Amount {
+    /// Credits reward and fees, or burns the fees; returns what was credited and the new supply.
+    fn pay(&self, execution: &mut Execution<'_>, winner: Option<&ProofEntry>) -> (Amount, Amount) {
         let (fees, reward) = (execution.fees(), self.chain.reward(self.round.height));
-        let bounded = "genesis bounds the sum of all coins";
         let Some(winner) = winner else {
-            return self.supply.checked_sub(fees).expect("fees were part of the supply");
+            let supply = self.supply.checked_sub(fees).expect("fees were part of the supply");
+            return (Amount::ZERO, supply);
         };
-        execution.credit(winner.miner.address, reward.checked_add(fees).expect(bounded));
-        self.supply.checked_add(reward).expect(bounded)
+        let bounded = "genesis bounds the sum of all coins";
+        let income = reward.checked_add(fees).expect(bounded);
+        execution.credit(winner.miner.address, income);
+        (income, self.supply.checked_add(reward).expect(bounded))
     }
 
     /// Makes and signs the next block from the proposal's valid parts.
@@ -411,16 +430,18 @@ impl State {
         }
     }
 
+    fn check_fresh(&self, block: &CheckedBlock) -> Result<(), StaleBlock> {
+        let (checked, tip) = (block.header.parent, self.tip.hash);
+        if checked == tip { Ok(()) } else { Err(StaleBlock { checked, tip }) }
+    }
+
     /// Moves to the state after `block`.
     ///
     /// # Errors
     ///
     /// [`StaleBlock`] if the block was checked against another tip; nothing changes then.
     pub fn apply(&mut self, block: &CheckedBlock) -> Result<(), StaleBlock> {
-        let (checked, tip) = (block.header.parent, self.tip.hash);
-        if checked != tip {
-            return Err(StaleBlock { checked, tip });
-        }
+        self.check_fresh(block)?;
         for change in &block.changes {
             if change.new.is_empty() {
                 self.accounts.remove(&change.address);
@@ -460,6 +481,11 @@ impl CheckedBlock {
     /// The proof that won, if there is any.
     pub fn winner(&self) -> Option<&ProofEntry> {
         self.proofs.get(self.winner?)
+    }
+
+    /// Reward and fees: what the winner was credited, if there is one.
+    pub fn income(&self) -> Amount {
+        self.income
     }
 
     /// The changed accounts in order of address.
