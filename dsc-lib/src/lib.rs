@@ -20,9 +20,13 @@ pub mod hash;
 pub mod keys;
 #[cfg(feature = "ledger")]
 pub mod ledger;
+#[cfg(feature = "ledger")]
+pub mod mempool;
 pub mod merkle;
 pub mod proof;
 pub mod retarget;
+#[cfg(feature = "ledger")]
+pub mod role;
 pub mod tag;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -12,6 +12,7 @@ use redb::{StorageBackend, backends::InMemoryBackend};
 
 use super::{
     BlockError, CheckedBlock, CommitError, OpenError, Snapshot, SnapshotTip, State, StoreError,
+    Wins,
     store::{self, Meta, REWARD_INDEX, Store},
 };
 use crate::{
@@ -70,6 +71,7 @@ pub struct Inclusion {
 pub struct Ledger {
     state: State,
     store: Store,
+    wins: Wins,
 }
 
 impl Ledger {
@@ -112,7 +114,7 @@ impl Ledger {
         let Some(meta) = store.meta()? else {
             let state = State::genesis(chain.ok_or(OpenError::Missing)?);
             store.start(&state)?;
-            return Ok(Self { state, store });
+            return Ok(Self { state, store, wins: Wins::default() });
         };
         let chain = match_chain(&meta, chain)?;
         let state = restore(&store, &meta, chain)?;
@@ -120,12 +122,27 @@ impl Ledger {
         if got != expected {
             return Err(OpenError::Supply { got, expected });
         }
-        Ok(Self { state, store })
+        let wins = store.wins()?;
+        Ok(Self { state, store, wins })
     }
 
     /// The state after the last block.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Who has won how many blocks.
+    pub fn wins(&self) -> &Wins {
+        &self.wins
+    }
+
+    /// Transactions on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn transaction_count(&self) -> Result<u64, StoreError> {
+        self.store.transaction_count()
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -148,7 +165,9 @@ impl Ledger {
     /// [`CommitError`]; the state does not move then.
     pub fn commit(&mut self, block: &CheckedBlock) -> Result<(), CommitError> {
         self.state.check_fresh(block)?;
-        self.store.commit(block)?;
+        let won = self.wins.of(block.winner()).saturating_add(1);
+        self.store.commit(block, won)?;
+        self.wins.count(block.winner());
         Ok(self.state.apply(block)?)
     }
 

@@ -19,6 +19,7 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wins;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,6 +35,7 @@ pub use self::{
     export::{ExportError, Import, Record},
     replay::Summary,
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
+    wins::Wins,
 };
 use crate::{
     address::Address,

@@ -14,6 +14,7 @@
 //! | `transactions` | transaction id | height, index, offset in the block's bytes |
 //! | `accounts` | address | balance, sequence |
 //! | `history` | address, height, index (big-endian) | coins received, offset |
+//! | `wins` | kind and miner of a winner, or nothing | blocks |
 //!
 //! Checked by `ledger/tests.rs`.
 
@@ -24,13 +25,14 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::{CheckedBlock, OpenError, Place, State, StoreError, fixed_bytes};
+use super::{CheckedBlock, OpenError, Place, State, StoreError, Wins, fixed_bytes};
 use crate::{
     address::Address,
     block::BlockHash,
     codec,
     commitment::Account,
     hash::Digest,
+    proof::{Miner, ProofEntry, ProofKind},
     transaction::TransactionId,
     units::{Amount, Height},
 };
@@ -54,6 +56,7 @@ pub(super) const ACCOUNTS: TableDefinition<'_, &[u8; 32], (u64, u64)> =
     TableDefinition::new("accounts");
 pub(super) const HISTORY: TableDefinition<'_, &HistoryKey, (u64, u32)> =
     TableDefinition::new("history");
+pub(super) const WINS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("wins");
 
 pub(super) const KEY_FORMAT: &str = "format";
 pub(super) const KEY_GENESIS: &str = "genesis";
@@ -150,17 +153,19 @@ impl Store {
             txn.open_table(HASHES)?;
             txn.open_table(TRANSACTIONS)?;
             txn.open_table(HISTORY)?;
+            txn.open_table(WINS)?;
         }
         Ok(txn.commit()?)
     }
 
-    /// Writes a block and all it changes.
-    pub(super) fn commit(&self, block: &CheckedBlock) -> Result<(), StoreError> {
+    /// Writes a block and all it changes; `won` is how many its winner has with it.
+    pub(super) fn commit(&self, block: &CheckedBlock, won: u64) -> Result<(), StoreError> {
         let txn = self.begin()?;
         write_block(&txn, block)?;
         write_transactions(&txn, block)?;
         write_history(&txn, block)?;
         write_accounts(&txn, block)?;
+        txn.open_table(WINS)?.insert(winner_key(block.winner()).as_slice(), won)?;
         Ok(txn.commit()?)
     }
 
@@ -183,6 +188,17 @@ impl Store {
             accounts.insert(Address(*address.value()), account);
         }
         Ok(accounts)
+    }
+
+    /// Who has won how many blocks.
+    pub(super) fn wins(&self) -> Result<Wins, StoreError> {
+        let mut wins = Wins::default();
+        let Some(table) = self.table(WINS)? else { return Ok(wins) };
+        for entry in table.range::<&[u8]>(..)? {
+            let (key, won) = entry?;
+            wins.set(read_winner(key.value())?, won.value());
+        }
+        Ok(wins)
     }
 
     /// The bytes of the block at `height`.
@@ -255,6 +271,11 @@ impl Store {
         Ok(touches)
     }
 
+    /// Entries in the index of transactions.
+    pub(super) fn transaction_count(&self) -> Result<u64, StoreError> {
+        Ok(self.table(TRANSACTIONS)?.map_or(Ok(0), |table| table.len())?)
+    }
+
     /// Entries in the tables that are indices: hashes, transactions.
     pub(super) fn counts(&self) -> Result<[(&'static str, u64); 3], StoreError> {
         let blocks = self.table(BLOCKS)?.map_or(Ok(0), |table| table.len())?;
@@ -279,6 +300,17 @@ fn array<const LEN: usize>(key: &str, bytes: &[u8]) -> Result<[u8; LEN], StoreEr
 fn read_tip(bytes: &[u8]) -> Result<(Height, BlockHash), StoreError> {
     let wrong = |error| StoreError::corrupt(format!("meta {KEY_TIP}: {error}"));
     codec::decode::<(Height, Digest)>(bytes).map_err(wrong)
+}
+
+fn winner_key(winner: Option<&ProofEntry>) -> Vec<u8> {
+    winner.map(|entry| codec::encode(&(entry.proof.kind, entry.miner))).unwrap_or_default()
+}
+
+fn read_winner(key: &[u8]) -> Result<Option<(ProofKind, Miner)>, StoreError> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    codec::decode(key).map(Some).map_err(|error| StoreError::corrupt(format!("wins: {error}")))
 }
 
 fn history_key(address: &Address, place: Place) -> HistoryKey {

@@ -26,6 +26,8 @@ pub use entry::{Entry, Param, Params, Proof, ProofEntry, ProofKind, Shape};
 pub use error::{ParamError, PrepareError, ProveError, UnknownEngine, VerifyError};
 pub use identity::{Challenge, Fingerprint, Miner, ParseFingerprintError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Quality, Target};
 
 /// Every engine, at the index that is its kind in blocks.
@@ -122,7 +124,7 @@ pub struct Attempt {
 }
 
 /// What a prover occupies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes held in RAM.
     pub ram_bytes: u64,

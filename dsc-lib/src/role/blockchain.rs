@@ -1,0 +1,281 @@
+//! The blockchain server: keeps the ledger, checks every block again and answers questions.
+//!
+//! # Invariants
+//!
+//! 1. A block is acknowledged only after it is durable.
+//! 2. The same block again is acknowledged again; another one at its height is refused.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Refusal;
+use crate::{
+    block::{Block, BlockHash, Header},
+    codec::{self, DecodeError},
+    commitment::Account,
+    genesis::Chain,
+    hash::Digest,
+    keys::SignatureError,
+    ledger::{BlockError, CheckedBlock, CommitError, Ledger, Located, StoreError, Wins},
+    merkle::{self, InclusionError, InclusionProof},
+    proof::ENGINE_COUNT,
+    transaction::TransactionId,
+    units::{Amount, Height, Millis, Target},
+};
+
+/// Bytes of blocks in one answer; one block is always given.
+const BLOCKS_BYTES_MAX: usize = 8 << 20;
+
+/// Where a blockchain server stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// Genesis hash.
+    pub chain: Digest,
+    /// Name of the network.
+    pub network: String,
+    /// Height of the tip; nothing before the first block.
+    pub height: Option<Height>,
+    /// Hash of the tip, or of the genesis.
+    pub tip: BlockHash,
+    /// Time of the tip, or of the genesis.
+    pub time: Millis,
+    /// State commitment at the tip.
+    pub state: Digest,
+    /// Coins in being.
+    pub supply: Amount,
+    /// Accounts that are not empty.
+    pub accounts: u64,
+    /// Transactions on the ledger.
+    pub transactions: u64,
+    /// Challenge of the next block.
+    pub challenge: Digest,
+    /// Targets of the next block.
+    pub targets: [Target; ENGINE_COUNT],
+    /// Blocks won, by engine and miner.
+    pub wins: Wins,
+}
+
+/// A block that is durably on the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// A transaction on the ledger with everything needed to prove that it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inclusion {
+    /// Header of its block.
+    pub header: Header,
+    /// Its place in the transactions tree.
+    pub proof: InclusionProof,
+    /// The whole transaction, encoded.
+    #[serde(with = "hex::serde")]
+    pub transaction: Vec<u8>,
+    /// Height of the tip when this was answered.
+    pub tip: Height,
+}
+
+/// An inclusion that proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InclusionFault {
+    /// It shows another transaction.
+    #[error("it shows transaction {got}, not {expected}")]
+    OtherTransaction {
+        /// The one shown.
+        got: TransactionId,
+        /// The one asked for.
+        expected: TransactionId,
+    },
+    /// The transaction is not canonical.
+    #[error("the transaction is not canonical: {0}")]
+    Decode(#[from] DecodeError),
+    /// No metronome of this chain signed the header.
+    #[error("no metronome of this chain has key {0}")]
+    UnknownMetronome(crate::address::Address),
+    /// The header is of another chain.
+    #[error("the header is of chain {0}")]
+    OtherChain(Digest),
+    /// The header's signature is wrong.
+    #[error("the header's signature: {0}")]
+    Signature(#[from] SignatureError),
+    /// The tree is of another size than the header says.
+    #[error("the tree has {got} leaves, the header says {expected}")]
+    OtherCount {
+        /// Leaves in the proof.
+        got: u64,
+        /// Transactions in the header.
+        expected: u32,
+    },
+    /// The path does not lead to the header's root.
+    #[error(transparent)]
+    Path(#[from] InclusionError),
+}
+
+impl Inclusion {
+    /// Checks, trusting nobody, that a metronome of `chain` signed a block with transaction `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`InclusionFault`] naming what does not fit.
+    pub fn verify(&self, chain: &Chain, id: &TransactionId) -> Result<(), InclusionFault> {
+        let transaction: crate::transaction::Transaction = codec::decode(&self.transaction)?;
+        let (got, expected) = (transaction.id(&chain.hash()), *id);
+        if got != expected {
+            return Err(InclusionFault::OtherTransaction { got, expected });
+        }
+        if self.header.chain != chain.hash() {
+            return Err(InclusionFault::OtherChain(self.header.chain));
+        }
+        let id = self.header.metronome;
+        let key = chain.metronome(&id).ok_or(InclusionFault::UnknownMetronome(id))?;
+        key.verify(self.header.hash().as_bytes(), &self.header.signature)?;
+        let (got, expected) = (self.proof.count, self.header.transactions);
+        if got != u64::from(expected) {
+            return Err(InclusionFault::OtherCount { got, expected });
+        }
+        Ok(self.proof.verify(merkle::leaf(&self.transaction), self.header.transactions_root)?)
+    }
+}
+
+/// A block that did not get onto the ledger.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The bytes are not a block.
+    #[error("the block is not canonical: {0}")]
+    Decode(#[from] DecodeError),
+    /// It breaks a rule.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// This server could not store it: not the sender's fault.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// This server could not read its store: not the sender's fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SubmitError {
+    /// The refusal to send back; nothing if this server is to blame.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Decode(_) => Some(Refusal::new("not-canonical", self)),
+            Self::Block(error) => Some(Refusal::new(error.code(), self)),
+            Self::Commit(_) | Self::Store(_) => None,
+        }
+    }
+}
+
+/// The blockchain server.
+#[derive(Debug)]
+pub struct Blockchain {
+    ledger: Ledger,
+}
+
+impl Blockchain {
+    /// Serves this ledger.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger }
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Where it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn info(&self) -> Result<Info, StoreError> {
+        let state = self.ledger.state();
+        let (tip, round) = (state.tip(), state.round());
+        Ok(Info {
+            chain: state.chain().hash(),
+            network: state.chain().network(),
+            height: state.height(),
+            tip: tip.hash,
+            time: tip.time,
+            state: state.commitment(),
+            supply: state.supply(),
+            accounts: state.accounts().len() as u64,
+            transactions: self.ledger.transaction_count()?,
+            challenge: round.challenge,
+            targets: round.targets,
+            wins: self.ledger.wins().clone(),
+        })
+    }
+
+    /// Checks a block and commits it durably.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`]; nothing has changed then.
+    pub fn submit(&mut self, bytes: &[u8]) -> Result<Accepted, SubmitError> {
+        let block: Block = codec::decode(bytes)?;
+        let (height, hash) = (block.header.height, block.header.hash());
+        if self.ledger.height_of(&hash)? == Some(height) {
+            return Ok(Accepted { height, hash });
+        }
+        let checked = self.ledger.check(block)?;
+        self.commit(&checked)
+    }
+
+    fn commit(&mut self, checked: &CheckedBlock) -> Result<Accepted, SubmitError> {
+        self.ledger.commit(checked)?;
+        Ok(Accepted { height: checked.header().height, hash: checked.hash() })
+    }
+
+    /// Encoded blocks from a height on, as many as fit one answer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn blocks(&self, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.ledger.blocks(from, BLOCKS_BYTES_MAX)
+    }
+
+    /// All balances and the tip they belong to, encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn snapshot(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(codec::encode(&self.ledger.snapshot()?))
+    }
+
+    /// What is known of an address.
+    pub fn account(&self, address: &crate::address::Address) -> Account {
+        self.ledger.state().account(address)
+    }
+
+    /// Where a transaction stands, if it is on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn transaction(&self, id: &TransactionId) -> Result<Option<Located>, StoreError> {
+        self.ledger.transaction(id)
+    }
+
+    /// A transaction's place and the proof of it, if it is on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn inclusion(&self, id: &TransactionId) -> Result<Option<Inclusion>, StoreError> {
+        let tip = self.ledger.state().height().unwrap_or_default();
+        let found = self.ledger.inclusion(id)?;
+        Ok(found.map(|f| Inclusion {
+            header: f.header,
+            proof: f.proof,
+            transaction: f.transaction,
+            tip,
+        }))
+    }
+}

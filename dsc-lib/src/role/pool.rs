@@ -1,0 +1,172 @@
+//! The pool: holds transactions until the ledger has them.
+//!
+//! # Invariants
+//!
+//! 1. A transaction is checked, signature included, before it is held.
+//! 2. The pool learns of confirmations from the ledger, never from the metronome, so nothing is
+//!    dropped because a message was lost.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Active, Answer, Lost, Next, Refusal, Replica};
+use crate::{
+    address::Address,
+    genesis::Chain,
+    ledger::CheckedBlock,
+    mempool::{Counts, Inserted, Limits, Mempool, PoolError, Status},
+    transaction::{CheckedTransaction, TransactionId},
+    units::{Height, Millis},
+};
+
+/// How long a question for new blocks may stay open.
+const FOLLOW_WAIT: Millis = Millis(5_000);
+/// Pause between questions for new blocks when nothing came.
+const FOLLOW_PAUSE: Millis = Millis(50);
+/// Pause after a lost or unusable answer.
+const RETRY_PAUSE: Millis = Millis(500);
+/// Most bytes of transactions in one answer to a metronome.
+const TAKE_BYTES_MAX: u64 = 64 << 20;
+
+/// What became of one submitted transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is held now.
+    Added {
+        /// Its id.
+        id: TransactionId,
+    },
+    /// It was known already; nothing changed.
+    Known {
+        /// Its id.
+        id: TransactionId,
+        /// How it stands.
+        status: Status,
+    },
+    /// It is not held.
+    Rejected {
+        /// Its id.
+        id: TransactionId,
+        /// Why.
+        #[serde(flatten)]
+        refusal: Refusal,
+        /// Whether the pool is full: the same transaction may be taken later.
+        retry: bool,
+    },
+}
+
+/// The sequence an address should use next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextSequence {
+    /// The account's, plus the transactions held without a gap.
+    pub sequence: u64,
+    /// The height of the next block, from which a sender counts the expiry.
+    pub height: Height,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub struct Pool {
+    replica: Replica,
+    mempool: Mempool,
+    wake_at: Millis,
+    fault: Option<String>,
+}
+
+impl Pool {
+    /// An empty pool for a chain.
+    pub fn new(chain: Chain, limits: Limits) -> Self {
+        let (replica, mempool) = (Replica::new(chain), Mempool::new(limits));
+        Self { replica, mempool, wake_at: Millis(0), fault: None }
+    }
+
+    /// The replica of the ledger's state.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// What went wrong with the blockchain server last, if it is not mended.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// Holds a checked transaction.
+    pub fn submit(&mut self, transaction: Arc<CheckedTransaction>) -> Outcome {
+        let id = transaction.id();
+        match self.mempool.insert(transaction, self.replica.state()) {
+            Ok(Inserted::Duplicate(status)) => Outcome::Known { id, status },
+            Ok(_) => Outcome::Added { id },
+            Err(error) => {
+                let retry = matches!(error, PoolError::Full { .. });
+                Outcome::Rejected { id, refusal: Refusal::new(error.code(), &error), retry }
+            }
+        }
+    }
+
+    /// Transactions for the block at `height`, best first. Asking again gives them again.
+    pub fn take(&mut self, height: Height) -> Vec<Arc<CheckedTransaction>> {
+        let limits = self.replica.state().chain().genesis().limits;
+        let count = usize::try_from(limits.block_transactions).unwrap_or(usize::MAX);
+        self.mempool.take(height, count, limits.block_bytes.min(TAKE_BYTES_MAX))
+    }
+
+    /// How a transaction stands, if it is known.
+    pub fn status(&self, id: &TransactionId) -> Option<Status> {
+        self.mempool.status(id)
+    }
+
+    /// The sequence an address should use next.
+    pub fn next_sequence(&self, address: &Address) -> NextSequence {
+        let state = self.replica.state();
+        let sequence = self.mempool.next_sequence(address, state);
+        NextSequence { sequence, height: state.round().height }
+    }
+
+    /// How much is held.
+    pub fn counts(&self) -> Counts {
+        self.mempool.counts()
+    }
+
+    /// Everything held, in the order to submit it again after a restart.
+    pub fn pending(&self) -> Vec<Arc<CheckedTransaction>> {
+        self.mempool.pending()
+    }
+
+    fn advance(&mut self, blocks: &[CheckedBlock]) {
+        for block in blocks {
+            self.mempool.advance(block, self.replica.state());
+        }
+    }
+}
+
+impl Active for Pool {
+    fn next(&mut self, now: Millis) -> Next {
+        if now < self.wake_at {
+            return Next::Wait(self.wake_at);
+        }
+        Next::Call(self.replica.call(FOLLOW_WAIT))
+    }
+
+    fn answer(&mut self, now: Millis, answer: Result<Answer, Lost>) {
+        let first = self.replica.is_fresh();
+        let absorbed = match answer {
+            Ok(answer) => self.replica.absorb(answer).map_err(|error| error.to_string()),
+            Err(lost) => Err(lost.to_string()),
+        };
+        self.wake_at = match &absorbed {
+            Ok(blocks) if blocks.is_empty() && !first => now.plus(FOLLOW_PAUSE),
+            Ok(_) => now,
+            Err(_) => now.plus(RETRY_PAUSE),
+        };
+        match absorbed {
+            Ok(blocks) => {
+                self.fault = None;
+                self.advance(&blocks);
+            }
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+}
