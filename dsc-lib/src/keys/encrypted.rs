@@ -3,6 +3,9 @@
 //! The parameters N = 2^14, r = 8, p = 5 are the OWASP recommendation that stays within the 32 MiB
 //! which `openssl` allows scrypt by default. Files of other tools may use PBKDF2 or other costs;
 //! they are read as long as the cost is bounded, because whoever wrote the file chose it.
+//!
+//! Decrypted documents are wiped when dropped. The crate `pkcs5` leaves the derived AES key on the
+//! stack, where later calls overwrite it; that is not under our control.
 
 use rand_core::CryptoRng;
 use rsa::pkcs8::{

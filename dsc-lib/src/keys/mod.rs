@@ -17,7 +17,8 @@
 //!
 //! With the feature `aws-lc` private operations are constant-time and blinded. Without it they are
 //! those of the crate `rsa`: blinded, but not constant-time (RUSTSEC-2023-0071). Use that backend
-//! where nobody who can time signatures is an enemy. Public operations need no such care.
+//! where nobody who can time signatures is an enemy. Public operations need no such care. Keys are
+//! made, read and written by the crate `rsa` in either case: once each, not on request of a stranger.
 
 #[cfg(feature = "aws-lc")]
 mod aws;
