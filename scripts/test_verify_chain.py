@@ -249,7 +249,7 @@ def settle(draft, chain, miner_address):
     """Fills in the state after `draft`, whose winner (if it has proofs) is `miner_address`."""
     accounts, fees = dict(chain.accounts), 0
     for encoded in draft.transactions:
-        t = v.read_transaction(v.Reader(encoded, "B2"))
+        t = v.read_transaction(v.Reader(encoded, "B1"))
         sender = address_of(t.sender_key)
         balance, sequence = accounts[sender]
         paid = sum(amount for _, amount in t.payments) + t.fee
@@ -375,10 +375,11 @@ class HeaderRuleTest(RuleTest):
     def test_fields(self):
         chain = WORLD.chain
         changes = [
-            ("B3", "version", 2), ("B4", "chain", bytes(32)), ("B5", "height", chain.height + 1),
-            ("B6", "parent", bytes(32)), ("B7", "key_id", ALICE.address), ("B9", "time", chain.time),
-            ("B11", "challenge", bytes(32)), ("B12", "targets", (1, 2, 3)), ("B13", "count", 77),
-            ("B15", "transactions_root", b"\1" * 32), ("B16", "proofs_root", bytes(32)),
+            ("B2", "version", 2), ("B3", "chain", bytes(32)), ("B4", "key_id", ALICE.address),
+            ("B6", "height", chain.height + 1), ("B7", "parent", bytes(32)),
+            ("B8", "time", chain.time), ("B10", "challenge", bytes(32)),
+            ("B11", "targets", (1, 2, 3)), ("B14", "proofs_root", bytes(32)),
+            ("B15", "count", 77), ("B17", "transactions_root", b"\1" * 32),
             ("B18", "state", bytes(32)),
         ]
         for rule, field, value in changes:
@@ -387,7 +388,7 @@ class HeaderRuleTest(RuleTest):
             self.assert_block_breaks(rule, draft.seal())
 
     def test_signature_of_another_key(self):
-        self.assert_block_breaks("B8", WORLD.draft().seal(ALICE))
+        self.assert_block_breaks("B5", WORLD.draft().seal(ALICE))
 
     def test_epoch_below_the_parent(self):
         chain = WORLD.chain.fork()
@@ -396,42 +397,53 @@ class HeaderRuleTest(RuleTest):
         chain.apply(draft.seal())
         following = Draft(chain, [], [])
         following.header["epoch"] = 4
-        self.assert_breaks("B10", chain.apply, following.seal())
+        self.assert_breaks("B9", chain.apply, following.seal())
 
     def test_first_block_must_be_after_genesis(self):
         chain = v.Chain(encode_genesis())
         draft = Draft(chain, [], [])
         draft.header["time"] = GENESIS["time"]
-        self.assert_breaks("B9", chain.apply, draft.seal())
+        self.assert_breaks("B8", chain.apply, draft.seal())
 
-    def test_limits(self):
-        genesis = encode_genesis(block_transactions=0)
-        chain = v.Chain(genesis)
-        payment = [(BOB.address, 1)]
-        encoded = encode_transaction(chain.genesis.hash, ALICE, 0, payment)
-        self.assert_breaks("B14", chain.apply, Draft(chain, [], [encoded]).seal())
-        length = len(Draft(chain, [], []).seal())
-        chain = v.Chain(encode_genesis(block_bytes=length - 1))
-        self.assert_breaks("B1", chain.apply, Draft(chain, [], []).seal())
-        chain = v.Chain(encode_genesis(block_bytes=length))
-        draft = Draft(chain, [], [])
-        draft.header["state"] = chain.state
-        chain.apply(draft.seal())
+    def test_transaction_limit(self):
+        chain = v.Chain(encode_genesis(block_transactions=1))
+        payments = [(BOB.address, 1)]
+        made = [encode_transaction(chain.genesis.hash, ALICE, i, payments) for i in range(2)]
+        self.assert_breaks("B16", chain.apply, Draft(chain, [], made).seal())
+
+    def test_size_limit(self):
+        """The limit is exact: a memo one byte longer is too much."""
+        chain = v.Chain(encode_genesis(block_bytes=1 << 16))
+        payments = [(BOB.address, 1)] * 256
+        made = [encode_transaction(chain.genesis.hash, ALICE, i, payments, memo=bytes(512))
+                for i in range(5)]
+        room = (1 << 16) - len(Draft(chain, [], made).seal()) - 554
+        for memo_len, fits in ((room % 40, True), (room % 40 + 1, False)):
+            last = encode_transaction(
+                chain.genesis.hash, ALICE, 5, payments[:room // 40], memo=bytes(memo_len))
+            draft = Draft(chain, [], [*made, last])
+            settle(draft, chain, None)
+            if fits:
+                chain.fork().apply(draft.seal())
+            else:
+                self.assert_breaks("B19", chain.apply, draft.seal())
 
     def test_encoding(self):
         draft = WORLD.draft((0, 1, 2))
         good = draft.seal()
         for bad in (b"", good[:-1], good + b"\0", good[:533], good[:534] + u64(4) + good[542:]):
-            self.assert_block_breaks("B2", bad)
-        for proofs in (draft.proofs[::-1], draft.proofs[:1] * 2, [b"\3" + draft.proofs[0][1:]]):
+            self.assert_block_breaks("B1", bad)
+        unknown = [b"\3" + draft.proofs[0][1:]]
+        for rule, proofs in (("B12", draft.proofs[::-1]), ("B12", draft.proofs[:1] * 2),
+                             ("B1", unknown)):
             wrong = WORLD.draft(())
             wrong.proofs = proofs
-            self.assert_block_breaks("B2", wrong.seal())
+            self.assert_block_breaks(rule, wrong.seal())
 
     def test_supply(self):
         chain = WORLD.chain.fork()
         chain.supply += 1
-        self.assert_breaks("B19", chain.check_end)
+        self.assert_breaks("B20", chain.check_end)
         chain = WORLD.chain.fork()
         chain.lanes ^= 1
         self.assert_breaks("B18", chain.check_end)
@@ -452,7 +464,7 @@ class ProofRuleTest(RuleTest):
 
     def test_quality_above_target(self):
         chain = WORLD.chain
-        self.assert_proof_breaks("B17", WORLD.miner.bad_work(chain.challenge, chain.targets[0]))
+        self.assert_proof_breaks("B13", WORLD.miner.bad_work(chain.challenge, chain.targets[0]))
 
     def test_space(self):
         k, index, x1, x2 = self.space()
@@ -477,7 +489,7 @@ class ProofRuleTest(RuleTest):
         self.assert_walk_breaks("P2", start, [pairs[0][::-1], *pairs[1:]])
         self.assert_walk_breaks("P3", start, [(pairs[0][0], pairs[0][0] + 1), *pairs[1:]])
         self.assert_walk_breaks("P6", start, [pairs[0], pairs[0], *pairs[2:]])
-        self.assert_walk_breaks("B2", start, pairs * 86)
+        self.assert_walk_breaks("B1", start, pairs * 86)
 
     def assert_walk_breaks(self, rule, start, pairs):
         encoded = listed([struct.pack("<2I", *pair) for pair in pairs])
@@ -501,25 +513,25 @@ class TransactionRuleTest(RuleTest):
         self.assert_transaction_breaks("T1", version=2)
         self.assert_transaction_breaks("T2", [(to, 1), (to, 0)])
         self.assert_transaction_breaks("T3", [(to, v.U64_MAX)], fee=1)
-        self.assert_transaction_breaks("T4", modulus=even)
-        self.assert_transaction_breaks("T4", modulus=b"\x7f" + ALICE.modulus[1:])
-        self.assert_transaction_breaks("T5", modulus=BOB.modulus)
+        self.assert_transaction_breaks("T4", modulus=BOB.modulus)
+        self.assert_transaction_breaks("T5", sequence=sequence + 1)
+        self.assert_transaction_breaks("T5", sequence=sequence - 1)
         self.assert_transaction_breaks("T6", expires=height - 1)
-        self.assert_transaction_breaks("T7", sequence=sequence + 1)
-        self.assert_transaction_breaks("T7", sequence=sequence - 1)
-        self.assert_transaction_breaks("T8", [(to, 10**6 * COIN)])
-        self.assert_transaction_breaks("B2", [])
-        self.assert_transaction_breaks("B2", [(to, 1)] * 257)
-        self.assert_transaction_breaks("B2", memo=bytes(513))
+        self.assert_transaction_breaks("T7", [(to, 10**6 * COIN)])
+        self.assert_transaction_breaks("B1", [])
+        self.assert_transaction_breaks("B1", [(to, 1)] * 257)
+        self.assert_transaction_breaks("B1", memo=bytes(513))
+        self.assert_transaction_breaks("B1", modulus=even)
+        self.assert_transaction_breaks("B1", modulus=b"\x7f" + ALICE.modulus[1:])
 
     def test_replay(self):
         twice = [lambda make: make(ALICE, [(BOB.address, 5)])] * 2
-        self.assert_block_breaks("T7", draft_with(twice).seal())
+        self.assert_block_breaks("T5", draft_with(twice).seal())
 
     def test_another_chain(self):
         sequence = WORLD.chain.accounts[ALICE.address][1]
         foreign = encode_transaction(bytes(32), ALICE, sequence, [(BOB.address, 5)])
-        self.assert_block_breaks("T5", draft_with([lambda _: foreign]).seal())
+        self.assert_block_breaks("T4", draft_with([lambda _: foreign]).seal())
 
     def test_bounds_that_hold(self):
         sequence = WORLD.chain.accounts[ALICE.address][1]
@@ -535,26 +547,31 @@ class GenesisRuleTest(RuleTest):
         work, space, memory = GENESIS["engines"]
         targets = work[0]
         accounts = GENESIS["accounts"]
+        key = METRONOME.modulus
         changes = [
             ("G1", {"development": 2}), ("G1", {"network": b""}), ("G1", {"network": b"a" * 33}),
             ("G1", {"engines": [work, space]}), ("G1", {"moduli": []}),
-            ("G1", {"moduli": [METRONOME.modulus] * 17}),
+            ("G1", {"moduli": [bytes(256)]}), ("G1", {"moduli": [key] * 17}),
             ("G1", {"engines": [(targets, [0] * 9), space, memory]}),
-            ("G2", {"version": 2}), ("G3", {"network": b"Test"}), ("G4", {"interval": 0}),
-            ("G4", {"halving": 0}), ("G5", {"engines": [((5, 6, 7), []), space, memory]}),
-            ("G5", {"engines": [((8, 6, 7), []), space, memory]}),
-            ("G5", {"engines": [((0, 0, 7), []), space, memory]}),
-            ("G6", {"engines": [(targets, [1]), space, memory]}),
-            ("G6", {"engines": [work, (targets, [15, 0]), memory]}),
-            ("G6", {"engines": [work, (targets, [33, 0]), memory]}),
-            ("G6", {"engines": [work, (targets, [16, 7]), memory]}),
-            ("G6", {"engines": [work, space, (targets, [33, 1])]}),
-            ("G6", {"engines": [work, space, (targets, [16, 0])]}),
-            ("G6", {"engines": [work, space, (targets, [16, 257])]}),
-            ("G7", {"moduli": [bytes(256)]}), ("G8", {"accounts": accounts[::-1]}),
-            ("G8", {"accounts": accounts[:1] * 2}), ("G9", {"accounts": [(bytes(32), 0)]}),
-            ("G10", {"accounts": [(bytes(32), v.U64_MAX)]}),
-            ("G10", {"halving": v.U64_MAX}),
+            ("G2", {"version": 2}), ("G3", {"network": b"Test"}),
+            ("G4", {"interval": 0}), ("G4", {"interval": 1 << 32}), ("G4", {"halving": 0}),
+            ("G4", {"block_transactions": 0}), ("G4", {"block_transactions": (1 << 17) + 1}),
+            ("G4", {"block_bytes": (1 << 16) - 1}), ("G4", {"block_bytes": (1 << 28) + 1}),
+            ("G5", {"accounts": accounts[::-1]}), ("G5", {"accounts": accounts[:1] * 2}),
+            ("G5", {"accounts": [(bytes(32), 0)]}),
+            ("G6", {"accounts": [(bytes(32), v.U64_MAX)]}), ("G6", {"halving": v.U64_MAX}),
+            ("G7", {"moduli": [key, ALICE.modulus, key]}),
+            ("G8", {"engines": [((5, 6, 7), []), space, memory]}),
+            ("G8", {"engines": [((8, 6, 7), []), space, memory]}),
+            ("G8", {"engines": [((0, 0, 7), []), space, memory]}),
+            ("G9", {"engines": [(targets, [1]), space, memory]}),
+            ("G9", {"engines": [work, (targets, [16]), memory]}),
+            ("G9", {"engines": [work, (targets, [15, 0]), memory]}),
+            ("G9", {"engines": [work, (targets, [33, 0]), memory]}),
+            ("G9", {"engines": [work, (targets, [16, 7]), memory]}),
+            ("G9", {"engines": [work, space, (targets, [33, 1])]}),
+            ("G9", {"engines": [work, space, (targets, [16, 0])]}),
+            ("G9", {"engines": [work, space, (targets, [16, 257])]}),
         ]
         for rule, change in changes:
             self.assert_breaks(rule, v.Chain, encode_genesis(**change))
@@ -571,7 +588,7 @@ class FileRuleTest(RuleTest):
         for rest in (b"\0", u64(1), u64(v.U64_MAX)):
             error = self.assert_breaks("F2", v.verify, WORLD.file + rest)
             self.assertEqual(error.height, WORLD.chain.height)
-        self.assert_breaks("B2", v.verify, WORLD.file + u64(0))
+        self.assert_breaks("B1", v.verify, WORLD.file + u64(0))
 
     def test_single_flips_are_all_rejected(self):
         data = bytearray(WORLD.file)
@@ -662,10 +679,10 @@ class CommandTest(unittest.TestCase):
         height = WORLD.chain.height
         status, out = self.run_on(wrong)
         self.assertEqual(status, 1)
-        self.assertIn(f"height {height}: rule B2 (block encoding)", out)
+        self.assertIn(f"height {height}: rule B1 (block-encoding)", out)
         status, out = self.run_on(wrong, "--json")
         found = json.loads(out)
-        self.assertEqual((status, found["height"], found["rule"]), (1, height, "B2"))
+        self.assertEqual((status, found["height"], found["rule"]), (1, height, "B1"))
         self.assertEqual(self.run_on(b"")[0], 1)
 
     def test_usage_and_unreadable(self):

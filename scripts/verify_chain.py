@@ -29,22 +29,29 @@ WORK, SPACE, MEMORY = range(3)
 UNITS_PER_COIN = 10**8
 U64_MAX = 2**64 - 1
 ZERO = bytes(32)
+TRANSACTIONS_MAX = 1 << 17
+K_MIN, K_MAX = 16, 32
+SCAN_MAX = 6
+WALK_MAX = 256
+# The ranges of each engine's parameters.
+PARAMS = ((), ((K_MIN, K_MAX), (0, SCAN_MAX)), ((K_MIN, K_MAX), (1, WALK_MAX)))
 
-# What each rule of docs/protocol.md, section "Validity", is called in a report.
+# The rules of docs/protocol.md, section "Validity", by name; `dsc` calls B and T the same.
 RULES = {
-    "F1": "magic and format", "F2": "framing",
-    "G1": "genesis encoding", "G2": "genesis version", "G3": "network name",
-    "G4": "interval and halving", "G5": "initial targets", "G6": "engine parameters",
-    "G7": "metronome keys", "G8": "account order", "G9": "account balances", "G10": "total supply",
-    "B1": "block size", "B2": "block encoding", "B3": "header version", "B4": "chain",
-    "B5": "height", "B6": "parent", "B7": "metronome key", "B8": "metronome signature",
-    "B9": "time", "B10": "epoch", "B11": "challenge", "B12": "targets",
-    "B13": "transaction count", "B14": "transaction limit", "B15": "transactions root",
-    "B16": "proofs root", "B17": "quality above target", "B18": "state", "B19": "supply",
-    "P1": "space size exponent", "P2": "pair order", "P3": "pair match", "P4": "space bucket",
-    "P5": "walk length", "P6": "walk step",
-    "T1": "transaction version", "T2": "zero payment", "T3": "sum overflow", "T4": "sender key",
-    "T5": "transaction signature", "T6": "expired", "T7": "sequence", "T8": "balance",
+    "F1": "not-a-chain-file", "F2": "truncated-file",
+    "G1": "genesis-encoding", "G2": "genesis-version", "G3": "network-name", "G4": "out-of-range",
+    "G5": "account-order", "G6": "supply-overflow", "G7": "metronome-twice",
+    "G8": "initial-target", "G9": "engine-parameter",
+    "B1": "block-encoding", "B2": "block-version", "B3": "wrong-chain", "B4": "unknown-metronome",
+    "B5": "bad-block-signature", "B6": "wrong-height", "B7": "wrong-parent", "B8": "wrong-time",
+    "B9": "old-epoch", "B10": "wrong-challenge", "B11": "wrong-targets", "B12": "proof-order",
+    "B13": "target-missed", "B14": "wrong-proofs-root", "B15": "wrong-transaction-count",
+    "B16": "too-many-transactions", "B17": "wrong-transactions-root", "B18": "wrong-state",
+    "B19": "block-too-large", "B20": "wrong-supply",
+    "P1": "space-size", "P2": "pair-order", "P3": "pair-match", "P4": "space-bucket",
+    "P5": "walk-length", "P6": "walk-step",
+    "T1": "transaction-version", "T2": "empty-payment", "T3": "amount-overflow",
+    "T4": "bad-signature", "T5": "wrong-sequence", "T6": "expired", "T7": "insufficient-funds",
 }
 
 
@@ -245,6 +252,11 @@ class Transaction:
     unsigned: bytes
     encoded: bytes
 
+    @property
+    def cost(self):
+        """What the sender pays in all."""
+        return sum(amount for _, amount in self.payments) + self.fee
+
 
 @dataclass(frozen=True)
 class Header:
@@ -265,6 +277,12 @@ class Header:
     hash: bytes
 
 
+def read_key(reader):
+    modulus = reader.take(256)
+    require(key_is_valid(modulus), reader.rule, "a key is even or shorter than 2048 bits")
+    return modulus
+
+
 def read_engine(reader):
     targets = [reader.u64() for _ in range(3)]
     return Engine(*targets, reader.list(0, 8, Reader.u64))
@@ -283,7 +301,7 @@ def decode_genesis(data):
     time, interval, reward, halving = [reader.u64() for _ in range(4)]
     limits = reader.integer(4), reader.u64()
     engines = reader.list(3, 3, read_engine)
-    moduli = reader.list(1, 16, lambda r: r.take(256))
+    moduli = reader.list(1, 16, read_key)
     accounts = reader.list(0, 100_000, read_account)
     reader.finish()
     digest = derive("dsc v1 genesis", data)
@@ -315,7 +333,7 @@ def read_payment(reader):
 
 def read_transaction(reader):
     start = reader.at
-    version, key = reader.integer(2), reader.take(256)
+    version, key = reader.integer(2), read_key(reader)
     sequence, expires, fee = [reader.u64() for _ in range(3)]
     payments = reader.list(1, 256, read_payment)
     memo = reader.take(reader.count(0, 512))
@@ -336,20 +354,16 @@ def read_header(reader):
 
 
 def decode_block(data):
-    reader = Reader(data, "B2")
+    reader = Reader(data, "B1")
     header = read_header(reader)
     proofs = reader.list(0, len(ENGINES), read_proof)
-    kinds = [proof.kind for proof in proofs]
-    require(kinds == sorted(set(kinds)), "B2", f"proof kinds {kinds} do not increase")
-    transactions = reader.list(0, 131_072, read_transaction)
+    transactions = reader.list(0, TRANSACTIONS_MAX, read_transaction)
     reader.finish()
     return header, proofs, transactions
 
 
 # Proofs -----------------------------------------------------------------------------------------
 
-K_MIN, K_MAX = 16, 32
-WALK_MAX = 256
 
 
 def check_pair(keys, k, pair, what):
@@ -406,29 +420,27 @@ NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-")
 def check_genesis(genesis):
     require_equal("G2", genesis.version, 1)
     require(NAME_BYTES.issuperset(genesis.network), "G3", f"{genesis.network!r} is no name")
-    require(genesis.interval > 0 and genesis.halving > 0, "G4", "interval or halving is zero")
-    for name, engine in zip(ENGINES, genesis.engines):
-        ordered = 1 <= engine.target_min <= engine.target <= engine.target_max
-        require(ordered, "G5", f"{name}: target is not within its limits")
-    check_params(*[engine.params for engine in genesis.engines])
-    for modulus in genesis.moduli:
-        require(key_is_valid(modulus), "G7", "a metronome key is even or too short")
+    check_range("G4", "interval", genesis.interval, 1, 2**32 - 1)
+    check_range("G4", "halving", genesis.halving, 1, U64_MAX)
+    check_range("G4", "block_transactions", genesis.block_transactions, 1, TRANSACTIONS_MAX)
+    check_range("G4", "block_bytes", genesis.block_bytes, 1 << 16, 1 << 28)
     addresses = [address for address, _ in genesis.accounts]
     ordered = all(low < high for low, high in zip(addresses, addresses[1:]))
-    require(ordered, "G8", "account addresses do not increase")
-    require(all(balance for _, balance in genesis.accounts), "G9", "an account holds nothing")
+    filled = all(balance for _, balance in genesis.accounts)
+    require(ordered and filled, "G5", "accounts are empty or do not increase")
     total = sum(balance for _, balance in genesis.accounts) + 2 * genesis.reward * genesis.halving
-    require(total <= U64_MAX, "G10", f"{total} units do not fit 64 bits")
+    require(total <= U64_MAX, "G6", f"{total} units do not fit 64 bits")
+    require(len(genesis.keys) == len(genesis.moduli), "G7", "a metronome key is listed twice")
+    for engine, name, ranges in zip(genesis.engines, ENGINES, PARAMS):
+        ordered = 1 <= engine.target_min <= engine.target <= engine.target_max
+        require(ordered, "G8", f"the target of {name} is not within its limits")
+        require_equal("G9", len(engine.params), len(ranges))
+        for value, (low, high) in zip(engine.params, ranges):
+            check_range("G9", f"a parameter of {name}", value, low, high)
 
 
-def check_params(work, space, memory):
-    counts = [len(params) for params in (work, space, memory)]
-    require(counts == [0, 2, 2], "G6", f"{counts} parameters, expected [0, 2, 2]")
-    (k_min, scan), (m, length) = space, memory
-    require(K_MIN <= k_min <= K_MAX, "G6", f"minimum k is {k_min}")
-    require(scan < k_min - 9, "G6", f"scan width is {scan}, expected less than {k_min - 9}")
-    require(K_MIN <= m <= K_MAX, "G6", f"m is {m}")
-    require(1 <= length <= WALK_MAX, "G6", f"walk length is {length}")
+def check_range(rule, what, got, low, high):
+    require(low <= got <= high, rule, f"{what} is {got}, expected {low} to {high}")
 
 
 def next_challenge(previous, height, winning_entry):
@@ -444,10 +456,13 @@ def winner_of(proofs, qualities, targets):
     """Returns the proof with the lowest quality / target, or None; the lower engine wins a tie."""
     best = None
     for proof in proofs:
-        kind = proof.kind
-        if best is None or qualities[kind] * targets[best.kind] < qualities[best.kind] * targets[kind]:
+        if best is None or is_better(proof.kind, best.kind, qualities, targets):
             best = proof
     return best
+
+
+def is_better(one, other, qualities, targets):
+    return qualities[one] * targets[other] < qualities[other] * targets[one]
 
 
 class Chain:
@@ -470,6 +485,10 @@ class Chain:
         self.wins = dict.fromkeys((*ENGINES, "none"), 0)
         self.transactions = 0
 
+    @property
+    def tip_height(self):
+        return self.height - 1 if self.height else None
+
     def fork(self):
         """Returns a copy that can go its own way."""
         copy = object.__new__(Chain)
@@ -486,83 +505,88 @@ class Chain:
             raise
 
     def _apply(self, data):
-        limit = self.genesis.block_bytes
-        require(len(data) <= limit, "B1", f"{len(data)} bytes, at most {limit} allowed")
         header, proofs, transactions = decode_block(data)
         self._check_header(header)
-        self._check_roots(header, proofs, transactions)
         qualities = self._check_proofs(proofs)
+        require_equal("B14", header.proofs_root, merkle_root([proof.entry for proof in proofs]))
+        self._check_transactions(header, transactions)
         winner = winner_of(proofs, qualities, self.targets)
         changed, fees = self._run(transactions)
-        created = self.genesis.reward >> (self.height // self.genesis.halving) if winner else 0
-        if winner:
-            balance, sequence = self._account(changed, winner.address)
-            changed[winner.address] = (balance + created + fees, sequence)
+        created = self._pay(changed, winner, fees)
         lanes, total = self._commitment(changed)
         state = state_digest(lanes)
         require_equal("B18", header.state, state)
+        limit = self.genesis.block_bytes
+        require(len(data) <= limit, "B19", f"{len(data)} bytes, at most {limit} allowed")
         supply = self.supply + created - (0 if winner else fees)
-        require_equal("B19", total, supply)
+        require_equal("B20", total, supply)
         self._advance(header, winner, qualities)
         self.accounts.update(changed)
         self.lanes, self.state, self.supply, self.total = lanes, state, supply, total
         self.transactions += len(transactions)
 
     def _check_header(self, header):
-        require_equal("B3", header.version, 1)
-        require_equal("B4", header.chain, self.genesis.hash)
-        require_equal("B5", header.height, self.height)
-        require_equal("B6", header.parent, self.parent)
+        require_equal("B2", header.version, 1)
+        require_equal("B3", header.chain, self.genesis.hash)
         modulus = self.keys.get(header.key_id)
-        require(modulus is not None, "B7", f"{header.key_id.hex()} is not authorised")
+        require(modulus is not None, "B4", f"{header.key_id.hex()} is not authorised")
         signed = signature_is_valid(modulus, header.hash, header.signature)
-        require(signed, "B8", "the signature is not the metronome's")
-        require(header.time > self.time, "B9", f"{header.time} is not after {self.time}")
-        require(header.epoch >= self.epoch, "B10", f"{header.epoch} is below {self.epoch}")
-        require_equal("B11", header.challenge, self.challenge)
-        require_equal("B12", header.targets, self.targets)
-
-    def _check_roots(self, header, proofs, transactions):
-        require_equal("B13", header.transactions, len(transactions))
-        limit = self.genesis.block_transactions
-        require(len(transactions) <= limit, "B14", f"{len(transactions)}, at most {limit} allowed")
-        root = merkle_root([transaction.encoded for transaction in transactions])
-        require_equal("B15", header.transactions_root, root)
-        require_equal("B16", header.proofs_root, merkle_root([proof.entry for proof in proofs]))
+        require(signed, "B5", "the signature is not the metronome's")
+        require_equal("B6", header.height, self.height)
+        require_equal("B7", header.parent, self.parent)
+        require(header.time > self.time, "B8", f"{header.time} is not after {self.time}")
+        require(header.epoch >= self.epoch, "B9", f"{header.epoch} is below {self.epoch}")
+        require_equal("B10", header.challenge, self.challenge)
+        require_equal("B11", header.targets, self.targets)
 
     def _check_proofs(self, proofs):
         """Returns the quality of each proof by kind."""
         qualities = {}
         for proof in proofs:
-            params, target = self.genesis.engines[proof.kind].params, self.targets[proof.kind]
-            quality = QUALITY[proof.kind](params, self.challenge, proof)
-            name = ENGINES[proof.kind]
-            require(quality <= target, "B17", f"{name}: {quality}, at most {target} allowed")
-            qualities[proof.kind] = quality
+            kind, name = proof.kind, ENGINES[proof.kind]
+            require(kind > max(qualities, default=-1), "B12", f"{name} is out of order")
+            params, target = self.genesis.engines[kind].params, self.targets[kind]
+            quality = QUALITY[kind](params, self.challenge, proof)
+            require(quality <= target, "B13", f"{name}: {quality}, at most {target} allowed")
+            qualities[kind] = quality
         return qualities
+
+    def _check_transactions(self, header, transactions):
+        """Checks everything about the transactions that needs no account."""
+        require_equal("B15", header.transactions, len(transactions))
+        limit = self.genesis.block_transactions
+        require(len(transactions) <= limit, "B16", f"{len(transactions)}, at most {limit} allowed")
+        for index, transaction in enumerate(transactions):
+            with_index(index, check_transaction, transaction, self.genesis.hash)
+        root = merkle_root([transaction.encoded for transaction in transactions])
+        require_equal("B17", header.transactions_root, root)
+
+    def _pay(self, changed, winner, fees):
+        """Credits the winner, if there is one, and returns the new coins."""
+        if winner is None:
+            return 0
+        created = self.genesis.reward >> (self.height // self.genesis.halving)
+        balance, sequence = self._account(changed, winner.address)
+        changed[winner.address] = (balance + created + fees, sequence)
+        return created
 
     def _account(self, changed, address):
         return changed.get(address) or self.accounts.get(address, (0, 0))
 
     def _run(self, transactions):
         """Applies the transactions in order; returns the accounts they change and all fees."""
-        changed, fees = {}, 0
+        changed = {}
         for index, transaction in enumerate(transactions):
-            try:
-                self._transfer(changed, transaction)
-            except Invalid as error:
-                raise Invalid(error.rule, f"transaction {index}: {error.detail}") from None
-            fees += transaction.fee
-        return changed, fees
+            with_index(index, self._transfer, changed, transaction)
+        return changed, sum(transaction.fee for transaction in transactions)
 
     def _transfer(self, changed, transaction):
-        cost = check_transaction(transaction, self.genesis.hash)
-        sender = address_of(transaction.sender_key)
+        sender, cost = address_of(transaction.sender_key), transaction.cost
+        balance, sequence = self._account(changed, sender)
+        require_equal("T5", transaction.sequence, sequence)
         expires = transaction.expires
         require(expires >= self.height, "T6", f"expired at {expires}")
-        balance, sequence = self._account(changed, sender)
-        require_equal("T7", transaction.sequence, sequence)
-        require(balance >= cost, "T8", f"costs {cost}, the sender has {balance}")
+        require(balance >= cost, "T7", f"costs {cost}, the sender has {balance}")
         changed[sender] = (balance - cost, sequence + 1)
         for address, amount in transaction.payments:
             balance, sequence = self._account(changed, address)
@@ -596,11 +620,11 @@ class Chain:
         lanes = 0
         for address, account in self.accounts.items():
             lanes = lanes_add(lanes, account_lanes(address, *account))
-        last = self.height - 1 if self.height else None
         if total != self.supply:
-            raise Invalid("B19", f"balances add up to {total}, issued {self.supply}", last)
+            detail = f"balances add up to {total}, issued {self.supply}"
+            raise Invalid("B20", detail, self.tip_height)
         if lanes != self.lanes:
-            raise Invalid("B18", "the state kept does not match the accounts", last)
+            raise Invalid("B18", "the state kept does not match the accounts", self.tip_height)
 
 
 def transaction_id(genesis_hash, unsigned):
@@ -608,17 +632,21 @@ def transaction_id(genesis_hash, unsigned):
 
 
 def check_transaction(transaction, genesis_hash):
-    """Checks what needs no account and returns what the sender pays in all."""
+    """Checks what needs no account."""
     require_equal("T1", transaction.version, 1)
-    amounts = [amount for _, amount in transaction.payments]
-    require(all(amounts), "T2", "an amount is zero")
-    cost = sum(amounts) + transaction.fee
-    require(cost <= U64_MAX, "T3", f"{cost} units do not fit 64 bits")
-    key = transaction.sender_key
-    require(key_is_valid(key), "T4", "the key is even or too short")
+    require(all(amount for _, amount in transaction.payments), "T2", "an amount is zero")
+    require(transaction.cost <= U64_MAX, "T3", f"{transaction.cost} units do not fit 64 bits")
     message = transaction_id(genesis_hash, transaction.unsigned)
-    require(signature_is_valid(key, message, transaction.signature), "T5", "not the sender's")
-    return cost
+    signed = signature_is_valid(transaction.sender_key, message, transaction.signature)
+    require(signed, "T4", "the signature is not the sender's")
+
+
+def with_index(index, check, *arguments):
+    """Runs a check of one transaction and says which one it was if it fails."""
+    try:
+        return check(*arguments)
+    except Invalid as error:
+        raise Invalid(error.rule, f"transaction {index}: {error.detail}") from None
 
 
 # The export file --------------------------------------------------------------------------------
@@ -745,7 +773,7 @@ def vector_memory(v):
 
 def vector_transaction(v):
     unsigned, signature = bytes.fromhex(v["unsigned"]), bytes.fromhex(v["signature"])
-    reader = Reader(unsigned + signature, "B2")
+    reader = Reader(unsigned + signature, "B1")
     transaction = read_transaction(reader)
     reader.finish()
     genesis = bytes.fromhex(v["genesis"])
@@ -836,7 +864,7 @@ def coins(units):
 
 def report(chain):
     return {
-        "schema": "dsc.verify/1", "valid": True, "height": chain.height - 1 if chain.height else None,
+        "schema": "dsc.verify/1", "valid": True, "height": chain.tip_height,
         "blocks": chain.height, "blocks_by_proof": chain.wins, "transactions": chain.transactions,
         "accounts": len(chain.accounts), "supply": coins(chain.supply),
         "state": chain.state.hex(), "tip": chain.parent.hex(), "genesis": chain.genesis.hash.hex(),
@@ -894,7 +922,7 @@ def run_vectors(options):
 def parse(arguments):
     parser = argparse.ArgumentParser(description="Checks an exported DSC chain, rule by rule.")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("chain", nargs="?", metavar="CHAIN_FILE", help="what `dsc chain export` wrote")
+    what.add_argument("chain", nargs="?", metavar="CHAIN_FILE", help="from `dsc chain export`")
     what.add_argument("--vectors", metavar="FILE", help="check the test vectors in FILE instead")
     parser.add_argument("--json", "-j", action="store_true", help="print one JSON document")
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing but JSON")
