@@ -21,6 +21,11 @@ pub trait Clock: Sync {
 pub trait Progress: Sync {
     /// `done` of `total` units of `stage` are finished.
     fn update(&self, stage: &'static str, done: u64, total: u64);
+
+    /// Whether the task should stop; asked about as often as it tells its progress.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps progress to itself.

@@ -5,7 +5,10 @@
 
 use thiserror::Error;
 
-use super::{ENGINES, ProofKind};
+use super::{
+    ENGINES, ProofKind,
+    space::{PlotError, VaultError},
+};
 use crate::units::{Quality, Target};
 
 /// A proof that breaks a consensus rule: always the fault of its sender.
@@ -89,17 +92,78 @@ pub enum VerifyError {
 #[non_exhaustive]
 pub enum PrepareError {
     /// The threads asked for could not be started.
-    #[error("no threads: {reason}")]
-    Threads {
-        /// What the system said.
-        reason: String,
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    /// A table of this size is not accepted by the chain.
+    #[error("size {got}, expected {min} to {max}")]
+    Size {
+        /// log2 of the entries asked for.
+        got: u8,
+        /// Least size accepted.
+        min: u8,
+        /// Greatest size there is.
+        max: u8,
     },
+    /// No table was asked for.
+    #[error("no table index given, at least one is needed")]
+    NoIndex,
+    /// A table could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A vault could not be plotted.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A vault that exists could not be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// The threads asked for could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no threads: {reason}")]
+#[non_exhaustive]
+pub struct ThreadsError {
+    /// What the system said.
+    pub reason: String,
+}
+
+/// A pair table could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The table needs more RAM than is allowed.
+    #[error("building the table takes {needed} bytes of RAM, {allowed} are allowed")]
+    RamTooSmall {
+        /// Bytes that building takes.
+        needed: u64,
+        /// Bytes allowed.
+        allowed: u64,
+    },
+    /// The system gave no more RAM.
+    #[error("the system has no {bytes} bytes of RAM left")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// It was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl BuildError {
+    pub(super) const fn check_ram(needed: u64, allowed: u64) -> Result<(), Self> {
+        if needed <= allowed { Ok(()) } else { Err(Self::RamTooSmall { needed, allowed }) }
+    }
 }
 
 /// A prover's resource failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum ProveError {}
+pub enum ProveError {
+    /// A vault could not be read.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
 
 /// A value that is not allowed for a parameter of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -15,6 +15,9 @@ mod budget;
 mod entry;
 mod error;
 mod identity;
+mod memory;
+mod pairs;
+pub mod space;
 #[cfg(test)]
 mod testing;
 mod work;
@@ -23,15 +26,18 @@ use std::{fmt, path::PathBuf};
 
 pub use budget::{Budget, Clock, NoProgress, Progress};
 pub use entry::{Entry, Param, Params, Proof, ProofEntry, ProofKind, Shape};
-pub use error::{ParamError, PrepareError, ProveError, UnknownEngine, VerifyError};
+pub use error::{
+    BuildError, ParamError, PrepareError, ProveError, ThreadsError, UnknownEngine, VerifyError,
+};
 pub use identity::{Challenge, Fingerprint, Miner, ParseFingerprintError};
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Quality, Target};
 
 /// Every engine, at the index that is its kind in blocks.
-pub const ENGINES: &[&Entry] = &[&work::ENTRY];
+pub const ENGINES: &[&Entry] = &[&work::ENTRY, &space::ENTRY, &memory::ENTRY];
 
 /// Number of engines.
 pub const ENGINE_COUNT: usize = ENGINES.len();
@@ -132,6 +138,20 @@ pub struct Footprint {
     pub disk_bytes: u64,
 }
 
+/// How the pages of a file are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LookupMode {
+    /// Through a memory map: no copy and no system call for what is cached.
+    ///
+    /// The length is checked before every look-up. A file that another program cuts in the instant
+    /// after that check still ends this process; where that can happen, use [`Self::Read`].
+    #[default]
+    Map,
+    /// With positioned reads: a little slower, and every failure is an error.
+    Read,
+}
+
 /// What a prover may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resources {
@@ -145,6 +165,8 @@ pub struct Resources {
     pub size: Option<u8>,
     /// Which tables of this miner to hold.
     pub indices: Vec<u32>,
+    /// How files are read.
+    pub lookup: LookupMode,
 }
 
 impl Resources {
@@ -156,14 +178,20 @@ impl Resources {
             ram_bytes_max: u64::MAX,
             size: None,
             indices: vec![0],
+            lookup: LookupMode::default(),
         }
     }
 
     /// Starts the threads allowed.
-    fn pool(&self) -> Result<rayon::ThreadPool, PrepareError> {
-        let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
-        builder.build().map_err(|error| PrepareError::Threads { reason: error.to_string() })
+    fn pool(&self) -> Result<ThreadPool, ThreadsError> {
+        pool(self.threads)
     }
+}
+
+/// Starts `threads` threads, zero for one per core.
+fn pool(threads: usize) -> Result<ThreadPool, ThreadsError> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads);
+    builder.build().map_err(|error| ThreadsError { reason: error.to_string() })
 }
 
 #[cfg(test)]

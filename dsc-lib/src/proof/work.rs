@@ -23,7 +23,7 @@ use crate::{
 const KIND: ProofKind = ProofKind::new(0);
 const PROOF_LEN: usize = 8;
 /// Nonces between two looks at the clock.
-const CHUNK: usize = 4096;
+const CHUNK: u64 = 4096;
 
 pub(super) const ENTRY: Entry = Entry {
     kind: KIND,
@@ -133,31 +133,23 @@ struct Search {
 impl Search {
     fn run(&self, budget: &Budget<'_>) {
         let mut found = Found::default();
-        let mut qualities = vec![0; CHUNK];
         while let Some((first, count)) = self.claim(budget) {
-            let Some(qualities) = qualities.get_mut(..count) else { break };
-            self.tagger.fill_range(first, qualities);
-            found.merge(&Found { best: lowest(first, qualities), attempts: count as u64 });
+            let best = self.tagger.min_in_range(first, count);
+            found.merge(&Found { best, attempts: count });
         }
         self.found.lock().unwrap_or_else(PoisonError::into_inner).merge(&found);
     }
 
     /// Takes the next chunk: its first nonce and how many, unless the budget is over.
-    fn claim(&self, budget: &Budget<'_>) -> Option<(u64, usize)> {
+    fn claim(&self, budget: &Budget<'_>) -> Option<(u64, u64)> {
         if budget.is_over() {
             return None;
         }
-        let take = |next: u64| next.checked_add(CHUNK as u64);
+        let take = |next: u64| next.checked_add(CHUNK);
         let first = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         let left = budget.attempts_max().checked_sub(first).filter(|&left| left > 0)?;
-        Some((first, usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))))
+        Some((first, left.min(CHUNK)))
     }
-}
-
-fn lowest(first: u64, qualities: &[u64]) -> Option<(u64, u64)> {
-    let lowest = *qualities.iter().min()?;
-    let offset = qualities.iter().position(|&quality| quality == lowest)?;
-    Some((lowest, first.checked_add(offset as u64)?))
 }
 
 #[cfg(test)]
@@ -193,7 +185,6 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_nonce() {
-        assert_eq!(lowest(7, &[5, 3, 3]), Some((3, 8)));
         let mut found = Found { best: Some((3, 9)), attempts: 1 };
         found.merge(&Found { best: Some((3, 8)), attempts: 2 });
         assert_eq!((found.best, found.attempts), (Some((3, 8)), 3));

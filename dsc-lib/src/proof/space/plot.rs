@@ -1,0 +1,206 @@
+//! Plotting: building a pair table and writing it as a vault.
+//!
+//! # Invariants
+//!
+//! 1. A file under its final name is complete: it is written as `NAME.partial`, made durable,
+//!    marked complete, made durable again and only then renamed.
+//! 2. The file depends on the vault's id alone, not on threads or memory.
+//! 3. Two plotters of one file exclude each other by a lock on the partial file.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rayon::ThreadPool;
+use thiserror::Error;
+
+use super::{
+    super::{
+        BuildError, Progress, Resources, ThreadsError,
+        pairs::{Partitions, Placed, Plan, build, top},
+    },
+    file::{free_bytes, sync_folder, write_all_at},
+    levels,
+    vault::{Header, PAGE_LEN, VaultId, offset_of, write_bucket},
+};
+
+/// A vault could not be plotted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// The table could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The threads asked for could not be started.
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    /// There is a file of that name.
+    #[error("{}: there is such a file already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process is plotting the same vault.
+    #[error("{}: another process is plotting it", path.display())]
+    Busy {
+        /// The partial file.
+        path: PathBuf,
+    },
+    /// The disk has not enough room.
+    #[error("{}: the vault takes {needed} bytes, {free} are free", path.display())]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the vault.
+        needed: u64,
+        /// Bytes that were free.
+        free: u64,
+    },
+    /// The system refused to write.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Plots vault `id` in the folder of `resources` and returns where it is.
+///
+/// # Errors
+///
+/// [`PlotError`]; nothing is left behind under the vault's name.
+pub fn plot(
+    id: &VaultId,
+    resources: &Resources,
+    progress: &dyn Progress,
+) -> Result<PathBuf, PlotError> {
+    let pool = resources.pool()?;
+    let plan = Plan::new(id.size(), pool.current_num_threads());
+    BuildError::check_ram(plan.ram_bytes(), resources.ram_bytes_max)?;
+    let target = Target::new(id, &resources.folder)?;
+    let partial = target.create()?;
+    let written = target.write(&partial, &plan, &pool, progress);
+    if written.is_err() {
+        // Whatever is wrong with the disk, the first error is the one to tell.
+        let _ = fs::remove_file(&target.partial);
+    }
+    written.map(|()| target.path)
+}
+
+/// The file to be made.
+struct Target<'a> {
+    id: &'a VaultId,
+    folder: &'a Path,
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl<'a> Target<'a> {
+    fn new(id: &'a VaultId, folder: &'a Path) -> Result<Self, PlotError> {
+        let path = folder.join(id.file_name());
+        let partial = folder.join(id.file_name() + ".partial");
+        if path.exists() {
+            return Err(PlotError::Exists { path });
+        }
+        Ok(Self { id, folder, path, partial })
+    }
+
+    fn create(&self) -> Result<File, PlotError> {
+        fs::create_dir_all(self.folder).map_err(|source| self.error(source))?;
+        let open = OpenOptions::new().write(true).create(true).truncate(false).open(&self.partial);
+        let file = open.map_err(|source| self.error(source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(PlotError::Busy { path: self.partial.clone() });
+            }
+            Err(TryLockError::Error(source)) => return Err(self.error(source)),
+        }
+        file.set_len(0).map_err(|source| self.error(source))?;
+        self.check_space()?;
+        file.set_len(self.id.file_len()).map_err(|source| self.error(source))?;
+        Ok(file)
+    }
+
+    fn check_space(&self) -> Result<(), PlotError> {
+        match free_bytes(self.folder) {
+            Some(free) if free < self.id.file_len() => Err(self.no_space(free)),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_space(&self, free: u64) -> PlotError {
+        PlotError::NoSpace { path: self.path.clone(), needed: self.id.file_len(), free }
+    }
+
+    fn error(&self, source: io::Error) -> PlotError {
+        match source.kind() {
+            ErrorKind::StorageFull => self.no_space(free_bytes(self.folder).unwrap_or_default()),
+            _ => PlotError::Io { path: self.partial.clone(), source },
+        }
+    }
+
+    fn write(
+        &self,
+        file: &File,
+        plan: &Plan,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<(), PlotError> {
+        let found = build(&levels(self.id), plan, pool, progress)?;
+        let pairs = found.counts().into_iter().fold(0, |sum: u64, n| sum.saturating_add(n as u64));
+        let dropped = self.write_buckets(file, found, pool, progress)?;
+        let header = Header { id: *self.id, complete: false, pairs, dropped };
+        self.finish(file, header).map_err(|source| self.error(source))
+    }
+
+    /// Writes every bucket; returns how many pairs were dropped.
+    fn write_buckets(
+        &self,
+        file: &File,
+        found: Partitions,
+        pool: &ThreadPool,
+        progress: &dyn Progress,
+    ) -> Result<u64, PlotError> {
+        let partitions = found.counts().len();
+        let buckets = self.id.buckets().checked_div(partitions as u64).unwrap_or_default();
+        let dropped = AtomicU64::new(0);
+        found.store(pool, progress, vec![(); partitions], |index, (), placed| {
+            let first = buckets.saturating_mul(index as u64);
+            let (bytes, more) = self.pages(first, buckets, placed);
+            dropped.fetch_add(more, Ordering::Relaxed);
+            let offset = offset_of(first.saturating_add(1));
+            write_all_at(file, &bytes, offset).map_err(|source| self.error(source))
+        })?;
+        Ok(dropped.into_inner())
+    }
+
+    /// Makes the pages of `count` buckets from `first` on; returns how many pairs were dropped.
+    fn pages(&self, first: u64, count: u64, placed: &[Placed]) -> (Vec<u8>, u64) {
+        let count = usize::try_from(count).unwrap_or_default();
+        let mut bytes = vec![0; count.saturating_mul(PAGE_LEN)];
+        let (mut rest, mut dropped, bits) = (placed, 0_u64, self.id.bucket_bits());
+        for (bucket, page) in (first..).zip(bytes.as_chunks_mut().0) {
+            let end = rest.partition_point(|placed| top(placed.e, bits) <= bucket);
+            let (entries, others) = rest.split_at_checked(end).unwrap_or_default();
+            dropped = dropped.saturating_add(write_bucket(page, bucket, self.id, entries));
+            rest = others;
+        }
+        (bytes, dropped)
+    }
+
+    /// Makes the pages durable, then the header that says so, then the name.
+    fn finish(&self, file: &File, header: Header) -> io::Result<()> {
+        write_all_at(file, &header.to_page(), 0)?;
+        file.sync_all()?;
+        write_all_at(file, &Header { complete: true, ..header }.to_page(), 0)?;
+        file.sync_all()?;
+        fs::rename(&self.partial, &self.path)?;
+        sync_folder(self.folder)
+    }
+}
