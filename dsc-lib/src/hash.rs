@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. Every digest of the protocol comes from [`derive`] with a [`Context`], so two uses of the
+//! 1. Every digest of the protocol comes from [`derive()`] with a [`Context`], so two uses of the
 //!    hash can never be confused with each other.
 //! 2. A context string is spelled once, in [`Context::name`].
 //!
@@ -138,7 +138,7 @@ pub fn derive(context: Context, parts: &[&[u8]]) -> Digest {
     Digest(context.hasher(parts).finalize().into())
 }
 
-/// Fills `output` with the extendable output of [`derive`]'s hash.
+/// Fills `output` with the extendable output of [`derive()`]'s hash.
 pub fn derive_extended(context: Context, parts: &[&[u8]], output: &mut [u8]) {
     context.hasher(parts).finalize_xof().fill(output);
 }
