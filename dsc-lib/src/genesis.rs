@@ -319,6 +319,30 @@ impl Chain {
         self.0.genesis.engines.iter().map(|engine| engine.limits)
     }
 
+    /// The coins there are after the block at `height` if every block had a winner and no fee was
+    /// burned.
+    pub fn supply_max(&self, height: Height) -> Amount {
+        let halving = self.0.genesis.halving;
+        let (mut units, mut left) = (self.endowed().units(), height.0.saturating_add(1));
+        let mut reward = self.0.genesis.reward.units();
+        while left > 0 && reward > 0 {
+            let blocks = left.min(halving);
+            units = units.saturating_add(reward.saturating_mul(blocks));
+            (left, reward) = (left.saturating_sub(blocks), reward >> 1);
+        }
+        Amount::from_units(units)
+    }
+
+    /// The initial balances together.
+    ///
+    /// # Panics
+    ///
+    /// Never: a checked genesis bounds the sum of all coins.
+    pub fn endowed(&self) -> Amount {
+        let balances = self.0.genesis.accounts.iter().map(|account| account.balance);
+        Amount::checked_sum(balances).expect("a checked genesis bounds the sum of all coins")
+    }
+
     /// New coins for the winner of the block at `height`.
     pub fn reward(&self, height: Height) -> Amount {
         let halvings = height.0.checked_div(self.0.genesis.halving).unwrap_or(0);

@@ -13,7 +13,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::hash::{Context, Digest, derive};
+use crate::{
+    codec::List,
+    hash::{Context, Digest, derive},
+};
 
 /// Leaves hashed by one task; below this a second thread costs more than it saves.
 const LEAVES_PER_TASK: usize = 64;
@@ -54,6 +57,12 @@ pub fn root(leaves: &[Digest]) -> Digest {
     parent(&level)
 }
 
+/// Levels of the largest tree there can be.
+const DEPTH_MAX: usize = 64;
+
+/// The siblings between a leaf and the root.
+pub type Path = List<Digest, 0, DEPTH_MAX>;
+
 /// Shows that one leaf is at one place of a tree of known size.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct InclusionProof {
@@ -62,7 +71,7 @@ pub struct InclusionProof {
     /// Leaves in the tree.
     pub count: u64,
     /// Siblings from the leaf's upwards; a level where the node moves up has none.
-    pub path: Vec<Digest>,
+    pub path: Path,
 }
 
 /// An inclusion proof that does not lead to the root.
@@ -130,7 +139,7 @@ impl InclusionProof {
             }
             level = level_above(&level);
         }
-        Some(Self { index: index as u64, count: leaves.len() as u64, path })
+        Some(Self { index: index as u64, count: leaves.len() as u64, path: Path::new(path).ok()? })
     }
 
     /// Checks that `leaf` is at this place of the tree with this `root`.
@@ -216,14 +225,14 @@ mod tests {
         let error = proof.verify(leaves[3], root(&leaves)).unwrap_err();
         assert!(matches!(error, InclusionError::OtherRoot { .. }));
         assert!(error.to_string().contains("not to the root"));
-        let long = InclusionProof { path: vec![Digest::ZERO; 9], ..proof };
+        let long = InclusionProof { path: Path::new(vec![Digest::ZERO; 9]).unwrap(), ..proof };
         let error = long.verify(leaves[2], root(&leaves)).unwrap_err();
         assert_eq!(error.to_string(), "the path has 9 nodes, expected 3");
     }
 
     #[test]
     fn huge_counts_are_refused_without_work() {
-        let proof = InclusionProof { index: 7, count: u64::MAX, path: vec![] };
+        let proof = InclusionProof { index: 7, count: u64::MAX, path: Path::default() };
         let error = proof.verify(Digest::ZERO, Digest::ZERO).unwrap_err();
         assert_eq!(error, InclusionError::PathLength { got: 0, expected: 64 });
     }

@@ -28,8 +28,11 @@ pub const PAYMENTS_MAX: usize = 256;
 pub const MEMO_BYTES_MAX: usize = 512;
 /// Bytes of the largest transaction.
 pub const TRANSACTION_BYTES_MAX: usize =
-    2 + 256 + 8 + 8 + 8 + 8 + PAYMENTS_MAX * 40 + 8 + MEMO_BYTES_MAX + SIGNATURE_BYTES;
+    FIXED_BYTES + PAYMENTS_MAX * PAYMENT_BYTES + MEMO_BYTES_MAX;
 const SIGNATURE_BYTES: usize = 256;
+const PAYMENT_BYTES: usize = 32 + 8;
+/// Bytes of a transaction without its payments and memo: the other fields and two lengths.
+const FIXED_BYTES: usize = 2 + 256 + 8 + 8 + 8 + 8 + 8 + SIGNATURE_BYTES;
 
 /// The name of a transaction: what its sender signs.
 pub type TransactionId = Digest;
@@ -177,17 +180,31 @@ impl Transaction {
     ///
     /// The first rule broken: version, payments, sum, signature.
     pub fn check(self, chain: &Digest) -> Result<CheckedTransaction, TransactionError> {
-        let spent = self.check_fields()?;
+        self.check_named(chain).map_err(|(_, error)| error)
+    }
+
+    /// [`Transaction::check`] that names the transaction in its error.
+    pub(crate) fn check_named(
+        self,
+        chain: &Digest,
+    ) -> Result<CheckedTransaction, (TransactionId, TransactionError)> {
         let bytes = codec::encode(&self);
         let id = id_of(&bytes, chain);
+        let spent = self.check_content(&id).map_err(|error| (id, error))?;
+        let sender = self.sender.address();
+        Ok(CheckedTransaction { id, sender, spent, bytes, transaction: self })
+    }
+
+    fn check_content(&self, id: &TransactionId) -> Result<Amount, TransactionError> {
+        let spent = self.check_fields()?;
         self.sender.verify(id.as_bytes(), &self.signature)?;
-        Ok(CheckedTransaction {
-            id,
-            sender: self.sender.address(),
-            spent,
-            bytes,
-            transaction: self,
-        })
+        Ok(spent)
+    }
+
+    /// Bytes of the canonical encoding.
+    pub fn encoded_len(&self) -> usize {
+        let payments = self.payments.len().saturating_mul(PAYMENT_BYTES);
+        FIXED_BYTES.saturating_add(payments).saturating_add(self.memo.len())
     }
 
     fn check_fields(&self) -> Result<Amount, TransactionError> {

@@ -66,6 +66,22 @@ pub struct Inclusion {
     pub transaction: Vec<u8>,
 }
 
+/// How to open a ledger's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Whether to read the whole file and check the checksum of every page. Without, opening is
+    /// quick, but the database may panic on a file that something else has written to.
+    pub check_pages: bool,
+    /// Bytes of the file held in RAM.
+    pub cache_bytes: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { check_pages: true, cache_bytes: 256 << 20 }
+    }
+}
+
 /// The rules, the state and the store.
 #[derive(Debug)]
 pub struct Ledger {
@@ -75,18 +91,31 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// [`Ledger::open_with`] the default options.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(path: &Path, chain: Option<Chain>) -> Result<Self, OpenError> {
+        Self::open_with(path, chain, OpenOptions::default())
+    }
+
     /// Opens the ledger in the file at `path`, or starts one from `chain`.
     ///
-    /// Reads the whole file: every page is checked, then the accounts against the tip.
+    /// Whatever the options, the accounts are checked against the tip and the tip's signature.
     ///
     /// # Errors
     ///
     /// [`OpenError`]; without `chain` there must be a ledger, with it the ledger must be its.
-    pub fn open(path: &Path, chain: Option<Chain>) -> Result<Self, OpenError> {
+    pub fn open_with(
+        path: &Path,
+        chain: Option<Chain>,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
         if chain.is_none() && !path.exists() {
             return Err(OpenError::Missing);
         }
-        Self::from_store(Store::file(path)?, chain)
+        Self::from_store(Store::file(path, options)?, chain)
     }
 
     /// Opens the ledger that `backend` holds, or starts one from `chain`.

@@ -128,9 +128,9 @@ pub enum RestoreError {
     /// The accounts are not those the tip commits to.
     #[error("the accounts have state {got}, the tip says {expected}")]
     State { got: Digest, expected: Digest },
-    /// The balances exceed what an amount can hold.
-    #[error("the balances exceed the largest amount")]
-    Supply,
+    /// More coins than the rules can have made.
+    #[error("the balances exceed the {max} coins there can be at most at this height")]
+    Supply { max: Amount },
     /// Accounts of a snapshot out of order, listed twice or empty.
     #[error("account {index} is out of order, listed twice or empty")]
     Account { index: usize },

@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use self::execute::{Execution, commit};
 pub use self::{
-    durable::{Event, Inclusion, Ledger, Located, Place},
+    durable::{Event, Inclusion, Ledger, Located, OpenOptions, Place},
     error::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
         StoreError,
@@ -135,17 +135,12 @@ struct Proven {
 
 impl State {
     /// The state before the first block.
-    ///
-    /// # Panics
-    ///
-    /// Never: a checked genesis bounds the sum of all coins.
     pub fn genesis(chain: Chain) -> Self {
         let genesis = chain.genesis();
         let fresh = |balance| Account { balance, sequence: 0 };
         let accounts: HashMap<_, _> =
             genesis.accounts.iter().map(|e| (e.address, fresh(e.balance))).collect();
-        let supply = Amount::checked_sum(genesis.accounts.iter().map(|e| e.balance))
-            .expect("a checked genesis bounds the sum of all coins");
+        let supply = chain.endowed();
         let tip = Tip { hash: chain.hash(), time: genesis.time, epoch: 0 };
         let (challenge, targets) = (block::first_challenge(&chain.hash()), chain.first_targets());
         let round = Round { height: Height(0), challenge, targets };
@@ -175,8 +170,9 @@ impl State {
         if got != expected {
             return Err(RestoreError::State { got, expected });
         }
-        let supply = Amount::checked_sum(accounts.values().map(|account| account.balance))
-            .ok_or(RestoreError::Supply)?;
+        let supply = Amount::checked_sum(accounts.values().map(|account| account.balance));
+        let max = chain.supply_max(header.height);
+        let supply = supply.filter(|supply| *supply <= max).ok_or(RestoreError::Supply { max })?;
         let tip = Tip { hash: header.hash(), time: header.time, epoch: header.epoch };
         let round = next_round(&chain, &round, proofs, &proven);
         Ok(Self { chain, accounts, commitment, supply, tip, round })
@@ -238,14 +234,13 @@ impl State {
         let proven = check_proofs(&self.chain, &self.round, &proofs)?;
         check_proofs_root(&header, &proofs)?;
         self.check_count(&header, transactions.len())?;
+        self.check_size(&proofs, &transactions)?;
         let transactions = check_transactions(&self.chain, transactions.into_vec())?;
         let got = merkle::root(&merkle::leaves(&transactions, |t| t.bytes()));
         if got != header.transactions_root {
             return Err(BlockError::TransactionsRoot { got, expected: header.transactions_root });
         }
-        let checked = self.execute(header, proofs, transactions, &proven)?;
-        checked.check_size(&self.chain)?;
-        Ok(checked)
+        self.execute(header, proofs, transactions, &proven)
     }
 
     fn check_header(&self, header: &Header) -> Result<(), BlockError> {
@@ -289,6 +284,16 @@ impl State {
         let max = self.chain.genesis().limits.block_transactions;
         if expected > max {
             return Err(BlockError::TooManyTransactions { got, max });
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, proofs: &Proofs, transactions: &[Transaction]) -> Result<(), BlockError> {
+        let transactions: u64 = transactions.iter().map(|t| t.encoded_len() as u64).sum();
+        let got = fixed_bytes(proofs).saturating_add(transactions);
+        let max = self.chain.genesis().limits.block_bytes;
+        if got > max {
+            return Err(BlockError::TooLarge { got, max });
         }
         Ok(())
     }
@@ -363,12 +368,14 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`BlockError`] if a proof is not valid: the metronome verified them when they came.
+    /// [`BlockError`] if a proof is not valid, though the metronome verified them when they came,
+    /// or if genesis does not authorise `key`.
     pub fn draft(
         &self,
         proposal: Proposal,
         key: &SecretKey,
     ) -> Result<(CheckedBlock, Vec<LeftOut>), BlockError> {
+        self.check_authorised(key)?;
         let mut proofs = proposal.proofs;
         proofs.sort_by_key(|entry| entry.proof.kind);
         let count = proofs.len();
@@ -385,6 +392,11 @@ impl State {
         checked.header = checked.header.sign(key);
         checked.hash = checked.header.hash();
         Ok((checked, left_out))
+    }
+
+    fn check_authorised(&self, key: &SecretKey) -> Result<(), BlockError> {
+        let got = key.public().address();
+        self.chain.metronome(&got).map(|_| ()).ok_or(BlockError::UnknownMetronome { got })
     }
 
     fn select(
@@ -518,16 +530,6 @@ impl CheckedBlock {
         self.transactions.iter().for_each(|transaction| bytes.extend(transaction.bytes()));
         bytes
     }
-
-    fn check_size(&self, chain: &Chain) -> Result<(), BlockError> {
-        let transactions: u64 = self.transactions.iter().map(|t| t.bytes().len() as u64).sum();
-        let got = fixed_bytes(&self.proofs).saturating_add(transactions);
-        let max = chain.genesis().limits.block_bytes;
-        if got > max {
-            return Err(BlockError::TooLarge { got, max });
-        }
-        Ok(())
-    }
 }
 
 /// Bytes of a block's encoding without its transactions.
@@ -616,13 +618,8 @@ fn check_transactions(
 ) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
     let hash = chain.hash();
     let check = |(index, transaction): (usize, Transaction)| {
-        // The id is needed only for the message of a failure, so it is made only then.
-        let name = transaction.clone();
-        transaction.check(&hash).map(Arc::new).map_err(|error| BlockError::Transaction {
-            index,
-            id: name.id(&hash),
-            error,
-        })
+        let checked = transaction.check_named(&hash).map(Arc::new);
+        checked.map_err(|(id, error)| BlockError::Transaction { index, id, error })
     };
     transactions.into_par_iter().enumerate().map(check).collect()
 }

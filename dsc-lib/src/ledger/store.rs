@@ -25,7 +25,7 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::{CheckedBlock, OpenError, Place, State, StoreError, Wins, fixed_bytes};
+use super::{CheckedBlock, OpenError, OpenOptions, Place, State, StoreError, Wins, fixed_bytes};
 use crate::{
     address::Address,
     block::BlockHash,
@@ -41,8 +41,6 @@ use crate::{
 pub(super) const FORMAT: u16 = 1;
 /// The index that stands for a block's reward in an address's history: above every transaction's.
 pub(super) const REWARD_INDEX: u32 = u32::MAX;
-/// Pages of the database held in RAM.
-const CACHE_BYTES: usize = 256 << 20;
 const HISTORY_KEY_LEN: usize = 32 + 8 + 4;
 
 type HistoryKey = [u8; HISTORY_KEY_LEN];
@@ -95,14 +93,14 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the file at `path` or makes it, checking every page.
-    pub(super) fn file(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { db: builder().create(path)? })
+    /// Opens the file at `path` or makes it.
+    pub(super) fn file(path: &Path, options: OpenOptions) -> Result<Self, OpenError> {
+        Ok(Self { db: builder(options).create(path)? })
     }
 
     /// Opens what `backend` holds.
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Self, OpenError> {
-        Ok(Self { db: builder().create_with_backend(backend)? })
+        Ok(Self { db: builder(OpenOptions::default()).create_with_backend(backend)? })
     }
 
     /// The metadata, or `None` if nothing was ever committed.
@@ -285,10 +283,10 @@ impl Store {
     }
 }
 
-fn builder() -> redb::Builder {
+fn builder(options: OpenOptions) -> redb::Builder {
+    let OpenOptions { check_pages, cache_bytes } = options;
     let mut builder = Database::builder();
-    // Without this check a file that something else has written to may panic in the database.
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check_pages);
     builder
 }
 
