@@ -22,8 +22,8 @@
 //!
 //! Checked by the unit tests, among them a comparison with a simple model.
 
-mod ended;
 mod error;
+mod finished;
 mod index;
 mod queue;
 mod rate;
@@ -35,15 +35,15 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
+pub use self::{error::PoolError, rate::FeeRate};
 use self::{
-    ended::Ended,
     error::{End, Rejection},
+    finished::Finished,
     index::{Head, Index, Sender},
     queue::{Pending, Queue},
 };
-pub use self::{error::PoolError, rate::FeeRate};
-use serde::{Deserialize, Serialize};
-
 use crate::{
     address::Address,
     commitment::Account,
@@ -69,7 +69,7 @@ pub struct Limits {
     /// How many heights ahead of the tip a transaction may expire.
     pub expiry_max: u64,
     /// How many ended transactions are remembered; those that ended first are forgotten.
-    pub ended_max: usize,
+    pub finished_max: usize,
 }
 
 impl Default for Limits {
@@ -80,7 +80,7 @@ impl Default for Limits {
             per_sender_max: 1 << 17,
             gap_max: 1 << 17,
             expiry_max: 1 << 16,
-            ended_max: 1 << 18,
+            finished_max: 1 << 18,
         }
     }
 }
@@ -152,12 +152,13 @@ pub struct Counts {
     pub bytes: u64,
     /// Transactions confirmed since the start, also those that came to the ledger otherwise.
     pub confirmed: u64,
-    /// Rejections since the start; of one evicted and submitted again both ends count.
+    /// Rejections since the start, less those that the ledger confirmed after all; of one evicted
+    /// and submitted again both ends count.
     pub rejected: u64,
     /// Transactions expired since the start.
     pub expired: u64,
-    /// Ended transactions remembered.
-    pub ended: u64,
+    /// Finished transactions remembered.
+    pub finished: u64,
 }
 
 /// Transactions that are to be confirmed.
@@ -166,17 +167,19 @@ pub struct Mempool {
     limits: Limits,
     senders: HashMap<Address, Sender>,
     index: Index,
-    ended: Ended,
+    finished: Finished,
     tip: Option<Height>,
+    /// The height the next block to follow should have.
+    next: Height,
     arrivals: u64,
 }
 
 impl Mempool {
     /// An empty pool.
     pub fn new(limits: Limits) -> Self {
-        let (senders, index, ended) =
-            (HashMap::new(), Index::default(), Ended::new(limits.ended_max));
-        Self { limits, senders, index, ended, tip: None, arrivals: 0 }
+        let (senders, index, finished) =
+            (HashMap::new(), Index::default(), Finished::new(limits.finished_max));
+        Self { limits, senders, index, finished, tip: None, next: Height(0), arrivals: 0 }
     }
 
     /// The limits.
@@ -206,13 +209,13 @@ impl Mempool {
         let account = state.account(&transaction.sender());
         self.check(&transaction, &account, state.round().height)?;
         let evicted = self.add(transaction, account.sequence)?;
-        self.ended.forget(&id);
+        self.finished.forget(&id);
         Ok(Inserted::Added { evicted })
     }
 
     /// What makes a transaction a duplicate.
     fn known(&self, id: &TransactionId) -> Option<Status> {
-        let passing = self.ended.find(id).is_some_and(End::is_passing);
+        let passing = self.finished.find(id).is_some_and(End::is_passing);
         if passing { None } else { self.status(id) }
     }
 
@@ -271,23 +274,25 @@ impl Mempool {
         let (rate, arrival) = (FeeRate::of(&transaction), self.arrivals);
         self.arrivals = self.arrivals.saturating_add(1);
         self.senders.entry(address).or_insert_with(|| Sender::new(base));
-        let replaced = self.attach(Pending { transaction, rate, arrival, handed: None });
+        let replaced = self.attach(&Pending { transaction, rate, arrival, handed: None });
         let mut evicted = self.shrink();
         // Without the newcomer the limits are kept, so it is the last one if it is among them.
         let newcomer = evicted.pop_if(|last| last.transaction.id() == id);
         let error = newcomer.map(|newcomer| self.full(&newcomer));
         if let Some(error) = error {
-            evicted.into_iter().chain(replaced).for_each(|pending| {
+            for pending in evicted.iter().chain(&replaced) {
                 self.attach(pending);
-            });
+            }
             self.drop_if_empty(address);
             return Err(error);
         }
         if let Some(replaced) = replaced {
             self.reject(&replaced, Rejection::Replaced { by: id });
         }
-        evicted.iter().for_each(|pending| self.reject(pending, Rejection::Evicted));
-        evicted.iter().for_each(|pending| self.drop_if_empty(pending.transaction.sender()));
+        for pending in &evicted {
+            self.reject(pending, Rejection::Evicted);
+            self.drop_if_empty(pending.transaction.sender());
+        }
         Ok(evicted.iter().map(|pending| pending.transaction.id()).collect())
     }
 
@@ -357,16 +362,24 @@ impl Mempool {
         self.change(head.sender, |queue| queue.hand(room.height))?
     }
 
-    /// Follows the ledger: `block` has been applied, which gave `state_after`.
+    /// Follows the ledger: `block` has been applied, which gave `state_after`, or blocks after it
+    /// have been as well and will be passed next.
+    ///
+    /// If blocks between this one and the last are missing (the ledger was restored from a
+    /// snapshot), every sender is looked at once; what only they confirmed counts as rejected.
     pub fn advance(&mut self, block: &CheckedBlock, state_after: &State) {
         let height = block.header().height;
         self.tip = self.tip.max(Some(height));
         let (mut included, mut senders) = (HashSet::new(), BTreeSet::new());
         for transaction in block.transactions() {
-            self.ended.push(transaction.id(), End::Confirmed(height));
+            self.finished.push(transaction.id(), End::Confirmed(height));
             included.insert(transaction.id());
             senders.insert(transaction.sender());
         }
+        if height > self.next {
+            senders.extend(self.senders.keys());
+        }
+        self.next = self.next.max(height.next());
         for address in senders {
             self.settle(address, &state_after.account(&address), &included);
         }
@@ -407,19 +420,19 @@ impl Mempool {
         let removed = self.change(address, |queue| queue.remove(sequence)).flatten();
         if let Some(pending) = removed {
             self.index.remove(&pending);
-            self.ended.push(pending.transaction.id(), End::Expired(height));
+            self.finished.push(pending.transaction.id(), End::Expired(height));
         }
         self.drop_if_empty(address);
     }
 
     /// Adds one; returns the one whose place it takes.
-    fn attach(&mut self, pending: Pending) -> Option<Pending> {
-        let (address, copy) = (pending.transaction.sender(), pending.clone());
-        let replaced = self.change(address, |queue| queue.insert(copy)).flatten();
+    fn attach(&mut self, pending: &Pending) -> Option<Pending> {
+        let address = pending.transaction.sender();
+        let replaced = self.change(address, |queue| queue.insert(pending.clone())).flatten();
         if let Some(replaced) = &replaced {
             self.index.remove(replaced);
         }
-        self.index.add(&pending);
+        self.index.add(pending);
         replaced
     }
 
@@ -430,7 +443,7 @@ impl Mempool {
     }
 
     fn reject(&mut self, pending: &Pending, rejection: Rejection) {
-        self.ended.push(pending.transaction.id(), End::Rejected(rejection));
+        self.finished.push(pending.transaction.id(), End::Rejected(rejection));
     }
 
     /// Changes a sender's queue and lists it anew.
@@ -450,7 +463,7 @@ impl Mempool {
     /// Where a transaction is, if it is pending or has ended and is still remembered.
     pub fn status(&self, id: &TransactionId) -> Option<Status> {
         let Some((address, sequence)) = self.index.ids.get(id) else {
-            return self.ended.find(id).map(Status::from);
+            return self.finished.find(id).map(Status::from);
         };
         let pending = self.senders.get(address)?.queue.get(*sequence)?;
         let unconfirmed = |height| Status::Unconfirmed { height };
@@ -485,7 +498,7 @@ impl Mempool {
 
     /// Figures.
     pub fn counts(&self) -> Counts {
-        let (Index { ids, bytes, handed_count, .. }, totals) = (&self.index, &self.ended.totals);
+        let (Index { ids, bytes, handed_count, .. }, totals) = (&self.index, &self.finished.totals);
         Counts {
             submitted: (ids.len() as u64).saturating_sub(*handed_count),
             unconfirmed: *handed_count,
@@ -493,7 +506,7 @@ impl Mempool {
             confirmed: totals.confirmed,
             rejected: totals.rejected,
             expired: totals.expired,
-            ended: self.ended.len() as u64,
+            finished: self.finished.len() as u64,
         }
     }
 }

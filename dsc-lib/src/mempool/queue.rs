@@ -171,7 +171,9 @@ impl Queue {
         while let Some(first) = self.pending.first_entry().filter(|first| *first.key() < base) {
             passed.push(first.remove());
         }
-        passed.iter().for_each(|pending| self.uncount(pending));
+        for pending in &passed {
+            self.uncount(pending);
+        }
         self.base = base;
         self.frontier = self.frontier.max(base);
         self.end = self.end.max(base);

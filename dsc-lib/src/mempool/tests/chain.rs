@@ -1,72 +1,47 @@
-//! A chain with published keys, of which blocks are made at will.
+//! A ledger with three rich senders, of which blocks are made at will.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::{
     address::Address,
     codec::List,
-    genesis::{Endowment, EngineGenesis, Genesis, Limits},
+    genesis::Endowment,
     keys::SecretKey,
     ledger::{CheckedBlock, Proposal, State},
-    proof::{ENGINES, Params},
-    retarget::TargetLimits,
+    testing::{self, ALICE, BOB, CAROL, METRONOME},
     transaction::{CheckedTransaction, Draft, Payment},
-    units::{Amount, Height, Millis, Target},
+    units::{Amount, Height, Millis},
 };
 
-/// Coins of every sender at genesis, in base units.
+/// How many senders there are.
+pub(super) const SENDERS: usize = 3;
+/// Coins of every sender at first, in base units.
 pub(super) const BALANCE: u64 = 1_000_000;
 
-static KEYS: LazyLock<[SecretKey; 3]> = LazyLock::new(|| {
-    [
-        include_str!("../../../tests/data/keys/sender-0.pem"),
-        include_str!("../../../tests/data/keys/sender-1.pem"),
-        include_str!("../../../tests/data/keys/sender-2.pem"),
-    ]
-    .map(|pem| SecretKey::from_pkcs8_pem(pem).unwrap())
-});
+fn key(sender: usize) -> &'static SecretKey {
+    [&ALICE, &BOB, &CAROL][sender]
+}
 
 pub(super) fn address(sender: usize) -> Address {
-    KEYS[sender].public().address()
+    testing::address(key(sender))
 }
 
 /// The state before the first block.
 pub(super) fn genesis() -> State {
-    let mut accounts: Vec<_> = (0..KEYS.len())
-        .map(|sender| Endowment { address: address(sender), balance: units(BALANCE) })
-        .collect();
-    accounts.sort_by_key(|account| account.address);
-    let genesis = Genesis {
-        version: 1,
-        network: List::new(b"mempool-test".to_vec()).unwrap(),
-        development: true,
-        time: Millis(1),
-        interval: Millis(1000),
-        reward: units(1024),
-        halving: 1000,
-        limits: Limits { block_transactions: 1000, block_bytes: 1 << 20 },
-        engines: List::new(ENGINES.iter().map(|entry| engine(&Params::defaults(entry))).collect())
-            .unwrap(),
-        metronomes: List::new(vec![*KEYS[0].public()]).unwrap(),
-        accounts: List::new(accounts).unwrap(),
-    };
+    let mut addresses: Vec<_> = (0..SENDERS).map(address).collect();
+    addresses.sort_unstable();
+    let endow = |address| Endowment { address, balance: units(BALANCE) };
+    let accounts = List::new(addresses.into_iter().map(endow).collect()).unwrap();
+    let genesis = crate::genesis::Genesis { accounts, ..testing::genesis() };
     State::genesis(genesis.check().unwrap())
-}
-
-fn engine(params: &Params) -> EngineGenesis {
-    EngineGenesis {
-        target: Target::MAX,
-        limits: TargetLimits { min: Target(1), max: Target::MAX },
-        params: List::new(params.values().to_vec()).unwrap(),
-    }
 }
 
 pub(super) fn units(units: u64) -> Amount {
     Amount::from_units(units)
 }
 
-/// A transaction in the making: one unit for the sender itself, unless told otherwise.
-#[derive(Clone, Copy, Debug)]
+/// A transaction in the making: one payment to the next sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Plan {
     pub(super) sender: usize,
     pub(super) sequence: u64,
@@ -76,6 +51,7 @@ pub(super) struct Plan {
     pub(super) memo_len: usize,
 }
 
+/// A payment of one unit that expires at height 9.
 pub(super) fn plan(sender: usize, sequence: u64, fee: u64) -> Plan {
     Plan { sender, sequence, fee, amount: 1, expires: 9, memo_len: 0 }
 }
@@ -83,7 +59,7 @@ pub(super) fn plan(sender: usize, sequence: u64, fee: u64) -> Plan {
 impl Plan {
     pub(super) fn sign(self, state: &State) -> Arc<CheckedTransaction> {
         let Self { sender, sequence, fee, amount, expires, memo_len } = self;
-        let payment = Payment { to: address(sender), amount: units(amount) };
+        let payment = Payment { to: address((sender + 1) % SENDERS), amount: units(amount) };
         let draft = Draft {
             sequence,
             expires: Height(expires),
@@ -92,7 +68,7 @@ impl Plan {
             memo: List::new(vec![0; memo_len]).unwrap(),
         };
         let chain = state.chain().hash();
-        Arc::new(draft.sign(&chain, &KEYS[sender]).check(&chain).unwrap())
+        Arc::new(draft.sign(&chain, key(sender)).check(&chain).unwrap())
     }
 }
 
@@ -101,9 +77,10 @@ pub(super) fn extend(
     state: &mut State,
     transactions: Vec<Arc<CheckedTransaction>>,
 ) -> CheckedBlock {
+    let count = transactions.len();
     let proposal = Proposal { proofs: Vec::new(), transactions, time: Millis(0), epoch: 0 };
-    let (block, left_out) = state.draft(proposal, &KEYS[0]).unwrap();
-    assert_eq!(left_out, []);
+    let (block, left_out) = state.draft(proposal, &METRONOME).unwrap();
+    assert_eq!((left_out, block.transactions().len()), (vec![], count));
     state.apply(&block).unwrap();
     block
 }

@@ -11,7 +11,7 @@ use super::error::End;
 use crate::transaction::TransactionId;
 
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct Finished {
     max: usize,
     ends: HashMap<TransactionId, (u64, End)>,
     /// By the number in `ends`, which grows.
@@ -20,7 +20,7 @@ pub(super) struct Ended {
     pub(super) totals: Totals,
 }
 
-/// Ends ever remembered.
+/// How many ended in each way.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) confirmed: u64,
@@ -28,7 +28,7 @@ pub(super) struct Totals {
     pub(super) expired: u64,
 }
 
-impl Ended {
+impl Finished {
     pub(super) fn new(max: usize) -> Self {
         let (ends, order, totals) = (HashMap::new(), BTreeMap::new(), Totals::default());
         Self { max, ends, order, next: 0, totals }
@@ -46,8 +46,12 @@ impl Ended {
         if matches!(self.find(&id), Some(End::Confirmed(_))) {
             return;
         }
-        self.forget(&id);
-        self.totals.count(&end);
+        if let Some(old) = self.forget(&id) {
+            let total = self.totals.of(&old);
+            *total = total.saturating_sub(1);
+        }
+        let total = self.totals.of(&end);
+        *total = total.saturating_add(1);
         self.order.insert(self.next, id);
         self.ends.insert(id, (self.next, end));
         self.next = self.next.saturating_add(1);
@@ -56,10 +60,10 @@ impl Ended {
         }
     }
 
-    pub(super) fn forget(&mut self, id: &TransactionId) {
-        if let Some((number, _)) = self.ends.remove(id) {
-            self.order.remove(&number);
-        }
+    pub(super) fn forget(&mut self, id: &TransactionId) -> Option<End> {
+        let (number, end) = self.ends.remove(id)?;
+        self.order.remove(&number);
+        Some(end)
     }
 
     fn forget_first(&mut self) {
@@ -70,12 +74,11 @@ impl Ended {
 }
 
 impl Totals {
-    fn count(&mut self, end: &End) {
-        let total = match end {
+    fn of(&mut self, end: &End) -> &mut u64 {
+        match end {
             End::Confirmed(_) => &mut self.confirmed,
             End::Rejected(_) => &mut self.rejected,
             End::Expired(_) => &mut self.expired,
-        };
-        *total = total.saturating_add(1);
+        }
     }
 }
