@@ -13,6 +13,7 @@ Exit status: 0 if every flip was rejected, 1 if one was accepted or the chain it
 import argparse
 import json
 import random
+import signal
 import sys
 from collections import Counter
 
@@ -104,4 +105,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import mmap
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -939,4 +940,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())
