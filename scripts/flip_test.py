@@ -3,8 +3,8 @@
 
     flip_test.py CHAIN_FILE [--flips 200] [--seed 1] [--json]
 
-The chain is verified once; at each block that has changed bytes to try, a copy of the state there
-is carried on with the changed bytes until a rule breaks, so a flip costs about one block.
+The chain is verified once; at each block that has bytes to change, a copy of the state there is
+carried on with the changed bytes until a rule breaks, so a flip costs about one block.
 
 Exit status: 0 if every flip was rejected, 1 if one was accepted or the chain itself is invalid,
 2 usage or unreadable file.
@@ -13,6 +13,7 @@ Exit status: 0 if every flip was rejected, 1 if one was accepted or the chain it
 import argparse
 import json
 import random
+import signal
 import sys
 from collections import Counter
 
@@ -22,7 +23,7 @@ from verify_chain import RULES, Invalid
 
 def choose(length, count, seed):
     """Returns `count` (position, mask) pairs in increasing order; a mask is never zero."""
-    source = random.Random(seed)
+    source, length = random.Random(seed), max(length, 1)
     return sorted((source.randrange(length), source.randrange(1, 256)) for _ in range(count))
 
 
@@ -40,24 +41,24 @@ def broken_rule(data, flip, start):
 
 
 def flip_all(data, flips):
-    """Yields (flip, broken rule or None) for each of the increasing `flips` of a valid chain."""
+    """Verifies a chain and yields (flip, broken rule or None) for each of increasing `flips`."""
     chain, offset = verify_chain.open_chain(data)
     waiting = list(reversed(flips))
     while waiting and waiting[-1][0] < offset:
         flip = waiting.pop()
         yield flip, broken_rule(data, flip, verify_chain.verify)
-    while waiting:
-        end = verify_chain.next_record(data, offset)[1]
+    while offset < len(data):
+        block, end = verify_chain.next_block(chain, data, offset)
         while waiting and waiting[-1][0] < end:
             flip, at = waiting.pop(), offset
             yield flip, broken_rule(
                 data, flip, lambda changed: verify_chain.apply_rest(chain.fork(), changed, at))
-        offset = verify_chain.apply_next(chain, data, offset)
+        chain.apply(block)
+        offset = end
+    chain.check_end()
 
 
-def run(options):
-    data = bytearray(verify_chain.load(options.chain)[:])
-    verify_chain.verify(data)
+def run(options, data):
     rules, accepted = Counter(), []
     for flip, rule in flip_all(data, choose(len(data), options.flips, options.seed)):
         if rule is None:
@@ -90,15 +91,20 @@ def main(arguments=None):
     parser.add_argument("--flips", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", "-j", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
     try:
-        return run(parser.parse_args(arguments))
-    except Invalid as error:
-        print(f"the chain itself is invalid: {error}", file=sys.stderr)
-        return 1
+        data = bytearray(verify_chain.load(options.chain)[:])
     except OSError as error:
         print(f"cannot read: {error}", file=sys.stderr)
         return 2
+    try:
+        return run(options, data)
+    except Invalid as error:
+        print(f"the chain itself is invalid: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

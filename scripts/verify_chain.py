@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import mmap
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -671,20 +672,19 @@ def open_chain(data):
     return Chain(genesis), offset
 
 
-def apply_next(chain, data, offset):
-    """Checks the block at `offset` and returns the offset after it."""
+def next_block(chain, data, offset):
+    """Returns the bytes of the next block, which is at `offset`, and the offset after it."""
     try:
-        block, end = next_record(data, offset)
+        return next_record(data, offset)
     except Invalid as error:
         error.height = chain.height
         raise
-    chain.apply(block)
-    return end
 
 
 def apply_rest(chain, data, offset):
     while offset < len(data):
-        offset = apply_next(chain, data, offset)
+        block, offset = next_block(chain, data, offset)
+        chain.apply(block)
     chain.check_end()
 
 
@@ -887,9 +887,9 @@ def print_report(document):
     print(f"state: {document['state']}")
 
 
-def run_chain(options):
+def run_chain(options, data):
     try:
-        chain = verify(load(options.chain))
+        chain = verify(data)
     except Invalid as error:
         if options.json:
             print(json.dumps(failure(error)))
@@ -903,19 +903,19 @@ def run_chain(options):
     return 0
 
 
-def run_vectors(options):
+def run_vectors(options, data):
     try:
-        document = json.loads(load(options.vectors)[:])
+        document = json.loads(data[:])
     except (ValueError, RecursionError) as error:
         print(f"{options.vectors}: not JSON: {error}", file=sys.stderr)
         return 2
     held, wrong = check_vectors(document if isinstance(document, dict) else {"document": 0})
-    for fault in wrong:
-        print(fault, file=sys.stderr)
     if options.json:
         print(json.dumps({"schema": "dsc.vectors/1", "held": held, "wrong": wrong}))
     elif not options.quiet:
         print("vectors: " + ", ".join(f"{name} {count}" for name, count in held.items()))
+        for fault in wrong:
+            print(f"wrong: {fault}")
     return 1 if wrong else 0
 
 
@@ -932,11 +932,14 @@ def parse(arguments):
 def main(arguments=None):
     options = parse(arguments)
     try:
-        return run_vectors(options) if options.vectors else run_chain(options)
+        data = load(options.vectors or options.chain)
     except OSError as error:
         print(f"cannot read: {error}", file=sys.stderr)
         return 2
+    return run_vectors(options, data) if options.vectors else run_chain(options, data)
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())
