@@ -204,3 +204,29 @@ impl<'a> Target<'a> {
         sync_folder(self.folder)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::testing::vector_miner;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_failures() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = VaultId::new(vector_miner(), 16, 0).unwrap();
+        let target = Target::new(&id, folder.path()).unwrap();
+        let full = target.error(ErrorKind::StorageFull.into());
+        assert!(matches!(full, PlotError::NoSpace { needed: 528_384, .. }), "{full}");
+        let text = target.no_space(7).to_string();
+        assert!(text.ends_with(": the vault takes 528384 bytes, 7 are free"), "{text}");
+        let other = target.error(ErrorKind::PermissionDenied.into());
+        assert!(matches!(other, PlotError::Io { .. }), "{other}");
+    }
+
+    #[test]
+    fn free_space_is_known_before_a_plot_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(cfg!(not(unix)) || free_bytes(folder.path()).unwrap() > 0);
+        assert_eq!(free_bytes(&folder.path().join("none")), None);
+    }
+}

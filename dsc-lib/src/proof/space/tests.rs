@@ -1,8 +1,16 @@
 //! The published vaults, and every way in which a vault or a proof can be wrong.
 
-use super::*;
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use tempfile::TempDir;
+
+use super::{file::write_all_at, *};
 use crate::proof::{
-    LookupMode, NoProgress,
+    BuildError, LookupMode, NoProgress,
     pairs::{Placed, whole_table},
     testing::{Unhurried, vector_challenge, vector_miner},
 };
@@ -78,7 +86,7 @@ impl Case {
         ENTRY.build_with(&[16, self.s]).unwrap()
     }
 
-    fn resources(&self, folder: &std::path::Path) -> Resources {
+    fn resources(&self, folder: &Path) -> Resources {
         let indices = vec![self.index];
         Resources { threads: 2, size: Some(self.k), indices, ..Resources::new(folder) }
     }
@@ -123,4 +131,261 @@ fn the_published_vaults_are_plotted_searched_and_verified() {
         let verified = engine.verify(&vector_challenge(), &vector_miner(), &case.proof());
         assert_eq!(verified, Ok(quality));
     }
+}
+
+/// A plotted vault, which tests copy before they damage it.
+static PLOTTED: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = plot(&CASES[0].id(), &CASES[0].resources(folder.path()), &NoProgress).unwrap();
+    (folder, path)
+});
+
+/// A folder with a copy of the plotted vault.
+fn copy() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(CASES[0].id().file_name());
+    fs::copy(&PLOTTED.1, &path).unwrap();
+    (folder, path)
+}
+
+fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    write_all_at(&file, bytes, offset).unwrap();
+}
+
+/// The fault of opening the vault at `path`.
+fn open_fault(path: &Path) -> Fault {
+    let error = Vault::open(path, LookupMode::Map).unwrap_err();
+    assert_eq!(error.path, path);
+    error.fault
+}
+
+/// The page that answers the published challenge.
+fn asked_page() -> u64 {
+    Question::new(&vector_challenge(), &CASES[0].id(), 0).group + 1
+}
+
+fn prove(prover: &mut dyn Prover) -> Result<Attempt, ProveError> {
+    prover.prove(&vector_challenge(), Target::MAX, &Unhurried::default().budget())
+}
+
+const MODES: [LookupMode; 2] = [LookupMode::Map, LookupMode::Read];
+
+#[test]
+fn mapped_and_read_pages_are_the_same() {
+    let [mapped, read] = MODES.map(|mode| entries(&Vault::open(&PLOTTED.1, mode).unwrap()));
+    assert_eq!(mapped, read);
+    assert_eq!(mapped.len(), 65_207 - 1078);
+}
+
+#[test]
+fn the_file_does_not_depend_on_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let resources = Resources { threads: 3, ..CASES[0].resources(folder.path()) };
+    let path = plot(&CASES[0].id(), &resources, &NoProgress).unwrap();
+    assert!(fs::read(path).unwrap() == fs::read(&PLOTTED.1).unwrap());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the vault is left");
+}
+
+#[test]
+fn what_is_no_vault_is_not_opened() {
+    let (folder, path) = copy();
+    assert!(matches!(open_fault(&folder.path().join("none")), Fault::Io { page: 0, .. }));
+    File::options().write(true).open(&path).unwrap().set_len(8192).unwrap();
+    assert_eq!(open_fault(&path), Fault::Length { got: 8192, expected: 528_384 });
+    overwrite(&path, 0, b"x");
+    assert_eq!(open_fault(&path), Fault::Magic);
+    File::create(&path).unwrap();
+    assert_eq!(open_fault(&path), Fault::Magic);
+    let text = Vault::open(&path, LookupMode::Map).unwrap_err().to_string();
+    assert_eq!(text, format!("{}: not a vault file", path.display()));
+}
+
+#[test]
+fn an_unfinished_vault_is_not_opened_but_its_header_is_read() {
+    let (_folder, path) = copy();
+    let header = Vault::read_header(&path).unwrap();
+    overwrite(&path, 0, &Header { complete: false, ..header }.to_page());
+    assert_eq!(open_fault(&path), Fault::Incomplete);
+    assert!(!Vault::read_header(&path).unwrap().complete);
+}
+
+#[test]
+fn the_vault_of_somebody_else_is_not_opened() {
+    let mut other = CASES[0].id();
+    other.miner.address.0[0] ^= 1;
+    let error = Vault::open_as(&PLOTTED.1, &other, LookupMode::Read).unwrap_err();
+    let (got, expected) = (CASES[0].id().file_name(), other.file_name());
+    assert_eq!(error.fault, Fault::Identity { got, expected });
+}
+
+#[test]
+fn a_damaged_page_is_named_when_it_is_asked_for() {
+    for mode in MODES {
+        let (folder, path) = copy();
+        let resources = Resources { lookup: mode, ..CASES[0].resources(folder.path()) };
+        let engine = CASES[0].engine();
+        let mut prover = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap();
+        let (page, offset) = (asked_page(), asked_page() * 4096);
+        overwrite(&path, offset + 17, b"damage");
+        let error = prove(&mut *prover).unwrap_err();
+        let ProveError::Vault(VaultError { fault, .. }) = &error;
+        assert_eq!(*fault, Fault::Checksum { page, offset });
+        let text = format!("page {page} at offset {offset} fails its checksum");
+        assert!(error.to_string().ends_with(&text), "{error}");
+    }
+}
+
+#[test]
+fn a_file_cut_while_open_is_an_error_and_no_crash() {
+    for mode in MODES {
+        let (folder, path) = copy();
+        let resources = Resources { lookup: mode, ..CASES[0].resources(folder.path()) };
+        let engine = CASES[0].engine();
+        let mut prover = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        let ProveError::Vault(VaultError { fault, .. }) = prove(&mut *prover).unwrap_err();
+        assert_eq!(fault, Fault::Length { got: 4096, expected: 528_384 });
+    }
+}
+
+#[test]
+fn one_failed_vault_does_not_silence_the_others() {
+    let (folder, path) = copy();
+    let resources = Resources { indices: vec![1, 0, 1], ..CASES[0].resources(folder.path()) };
+    let engine = CASES[0].engine();
+    let mut prover = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap();
+    assert_eq!(prover.footprint().disk_bytes, 2 * 528_384);
+    let both = prove(&mut *prover).unwrap();
+    overwrite(&path, asked_page() * 4096, b"damage");
+    let (proof, quality) = prove(&mut *prover).unwrap().best.unwrap();
+    assert_eq!(proof.bytes[1], 1, "found in the vault of index 1");
+    assert!(both.best.unwrap().1 <= quality);
+    let impossible = prover.prove(&vector_challenge(), Target(0), &Unhurried::default().budget());
+    assert!(matches!(impossible, Err(ProveError::Vault(_))));
+}
+
+#[test]
+fn a_full_check_finds_each_kind_of_damage() {
+    let (_folder, path) = copy();
+    let check = |path: &Path, depth| {
+        let vault = Vault::open(path, LookupMode::Read).unwrap();
+        check(&vault, depth, 2, &NoProgress).unwrap()
+    };
+    let sound = check(&path, Depth::Full);
+    assert_eq!((sound.buckets, sound.entries, sound.faults), (128, 65_207 - 1078, vec![]));
+    assert_eq!(check(&path, Depth::Sample).faults, []);
+
+    let header = sound.header;
+    let vault = Vault::open(&path, LookupMode::Read).unwrap();
+    let bucket = |number| {
+        let mut pairs = Vec::new();
+        vault.read(number, &mut pairs).unwrap();
+        let place = |&pair: &Pair| Placed { e: levels(&header.id).check(pair).unwrap(), pair };
+        pairs.iter().map(place).collect::<Vec<_>>()
+    };
+    let forge = |number: u64, placed: &[Placed]| {
+        let mut page = [0; PAGE_LEN];
+        vault::write_bucket(&mut page, number, &header.id, placed);
+        overwrite(&path, (number + 1) * 4096, &page);
+    };
+    let mut swapped = bucket(3);
+    swapped.swap(5, 6);
+    forge(3, &swapped);
+    forge(4, &bucket(5));
+    let mut unmatched = bucket(6);
+    unmatched[9].pair = Pair(unmatched[9].pair.0 ^ 1 << 40);
+    forge(6, &unmatched);
+    overwrite(&path, 8 * 4096 + 100, b"damage");
+    let found: Vec<_> = check(&path, Depth::Full).faults.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[0], "page 4 at offset 16432: the entry is out of order");
+    assert_eq!(found[1], "page 5 at offset 20480: the entry belongs to another bucket");
+    assert!(found[2].starts_with("page 7 at offset 28744: ") && found[2].ends_with("match"));
+    assert_eq!(found[3], "page 8 at offset 32768 fails its checksum");
+}
+
+#[test]
+fn a_full_check_misses_no_entry() {
+    let (_folder, path) = copy();
+    let header = Vault::read_header(&path).unwrap();
+    overwrite(&path, 0, &Header { dropped: 1077, ..header }.to_page());
+    let vault = Vault::open(&path, LookupMode::Map).unwrap();
+    let found = check(&vault, Depth::Full, 1, &NoProgress).unwrap().faults;
+    let rule = "65207 pairs less 1077 dropped, but 64129 entries".into();
+    assert_eq!(found, [Fault::Content { page: 0, offset: 64, rule }]);
+}
+
+#[test]
+fn a_vault_is_not_plotted_twice_nor_by_two_at_once() {
+    let (folder, path) = copy();
+    let (id, resources) = (CASES[0].id(), CASES[0].resources(folder.path()));
+    let found = plot(&id, &resources, &NoProgress).unwrap_err();
+    assert_eq!(found.to_string(), format!("{}: there is such a file already", path.display()));
+    fs::remove_file(&path).unwrap();
+    let partial = File::create(folder.path().join(id.file_name() + ".partial")).unwrap();
+    partial.lock().unwrap();
+    let found = plot(&id, &resources, &NoProgress).unwrap_err();
+    assert!(found.to_string().ends_with("another process is plotting it"), "{found}");
+    drop(partial);
+    plot(&id, &resources, &NoProgress).unwrap();
+}
+
+#[test]
+fn a_plot_that_cannot_be_made_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, resources) = (CASES[0].id(), CASES[0].resources(folder.path()));
+    let small = Resources { ram_bytes_max: 1000, ..resources.clone() };
+    let found = plot(&id, &small, &NoProgress).unwrap_err();
+    assert!(matches!(found, PlotError::Build(BuildError::RamTooSmall { allowed: 1000, .. })));
+    assert!(found.to_string().ends_with("bytes of RAM, 1000 are allowed"), "{found}");
+    let file = folder.path().join("file");
+    File::create(&file).unwrap();
+    let found = plot(&id, &Resources { folder: file, ..resources }, &NoProgress).unwrap_err();
+    assert!(matches!(found, PlotError::Io { .. }), "{found}");
+}
+
+#[test]
+fn resources_out_of_range_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let resources = CASES[0].resources(folder.path());
+    let engine = ENTRY.build_with(&[18, 0]).unwrap();
+    let prepare = |resources| engine.prepare(&vector_miner(), &resources, &NoProgress);
+    for size in [0, 17, 33] {
+        let found = prepare(Resources { size: Some(size), ..resources.clone() }).unwrap_err();
+        assert_eq!(found.to_string(), format!("size {size}, expected 18 to 32"));
+    }
+    let found = prepare(Resources { indices: vec![], size: None, ..resources }).unwrap_err();
+    assert!(matches!(found, PrepareError::NoIndex), "{found}");
+}
+
+#[test]
+fn each_rule_has_its_error() {
+    let engine = ENTRY.build_with(&[16, 0]).unwrap();
+    let verify = |proof: &Proof| engine.verify(&vector_challenge(), &vector_miner(), proof);
+    let damaged = |at: usize, bytes: &[u8]| {
+        let mut proof = CASES[0].proof();
+        proof.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        verify(&proof).unwrap_err()
+    };
+    for len in [0, 4, 12, 14] {
+        let proof = Proof { kind: KIND, bytes: vec![16; len] };
+        assert_eq!(verify(&proof), Err(VerifyError::Length { got: len, expected: 13 }));
+    }
+    for k in [0, 15, 33, 255] {
+        assert_eq!(damaged(0, &[k]).to_string(), format!("k is {k}, expected 16 to 32"));
+    }
+    assert_eq!(damaged(7, &[1]).to_string(), "x1 is 112754, expected 0 to 65535");
+    assert_eq!(damaged(11, &[1]).to_string(), "x2 is 120729, expected 0 to 65535");
+    let (x1, x2) = (47_218_u32, 55_193_u32);
+    let equal = damaged(9, &x1.to_le_bytes());
+    assert_eq!(equal, VerifyError::Order { x1, x2: x1 });
+    assert_eq!(damaged(5, &[0]), VerifyError::NoMatch { x1: 47_104, x2 });
+    assert_eq!(VerifyError::NoMatch { x1, x2 }.to_string(), "47218 and 55193 do not match");
+    let (_, first_x1, first_x2) = CASES[0].first[0];
+    let elsewhere = damaged(5, &(u64::from(first_x1) | u64::from(first_x2) << 32).to_le_bytes());
+    let expected = asked_page() - 1;
+    assert_eq!(elsewhere, VerifyError::WrongBucket { got: 0, expected });
+    let text = format!("the entry is in bucket group 0, the challenge asks for {expected}");
+    assert_eq!(elsewhere.to_string(), text);
 }
