@@ -11,8 +11,9 @@
 
 use std::ops::Deref;
 
+pub use bincode::{Decode, Encode};
 use bincode::{
-    BorrowDecode, Decode, Encode,
+    BorrowDecode,
     config::{Configuration, Fixint, LittleEndian, NoLimit},
     de::{BorrowDecoder, Decoder, read::Reader},
     enc::Encoder,

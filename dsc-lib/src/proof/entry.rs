@@ -33,8 +33,21 @@ pub struct Entry {
     pub params: &'static [Param],
     /// The layout of its proofs.
     pub shape: Shape,
+    /// What suits a network that somebody tries out on a small machine.
+    pub trial: Trial,
     /// Makes the engine.
     pub build: fn(&Params) -> Box<dyn ProofEngine>,
+}
+
+/// Settings under which an engine is ready in a second and idles between rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Values of the parameters, in their order.
+    pub params: &'static [u64],
+    /// Tries of a validator in a round.
+    pub attempts_max: u64,
+    /// Qualities that so many tries draw, for the first target.
+    pub draws: u64,
 }
 
 impl Entry {
@@ -337,6 +350,7 @@ mod tests {
             Param { name: "b", summary: "", min: 0, max: u64::MAX, default: 7 },
         ],
         shape: LISTED,
+        trial: Trial { params: &[], attempts_max: 1, draws: 1 },
         build: |_| unreachable!("these tests build nothing"),
     };
 

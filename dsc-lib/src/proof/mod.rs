@@ -25,7 +25,7 @@ mod work;
 use std::{fmt, path::PathBuf};
 
 pub use budget::{Budget, Clock, NoProgress, Progress};
-pub use entry::{Entry, Param, Params, Proof, ProofEntry, ProofKind, Shape};
+pub use entry::{Entry, Param, Params, Proof, ProofEntry, ProofKind, Shape, Trial};
 pub use error::{
     BuildError, ParamError, PrepareError, ProveError, ThreadsError, UnknownEngine, VerifyError,
 };

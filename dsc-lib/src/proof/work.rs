@@ -12,7 +12,7 @@ use rayon::ThreadPool;
 
 use super::{
     Attempt, Budget, Challenge, Entry, Footprint, Miner, PrepareError, Progress, Proof,
-    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, VerifyError,
+    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, Trial, VerifyError,
 };
 use crate::{
     hash::{Context, derive},
@@ -31,6 +31,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "search nonces for a low tag",
     params: &[],
     shape: Shape { fixed_len: PROOF_LEN, item_len: 0, items_max: 0 },
+    trial: Trial { params: &[], attempts_max: 1 << 18, draws: 1 << 18 },
     build: |_| Box::new(ProofOfWork),
 };
 

@@ -3,7 +3,7 @@
 use dsc_lib::{
     proof::{
         Attempt, Budget, Challenge, Entry, Footprint, Miner, Param, PrepareError, Progress, Proof,
-        ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, VerifyError,
+        ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, Trial, VerifyError,
     },
     units::{Quality, Target},
 };
@@ -17,6 +17,7 @@ pub(crate) const ENTRY: Entry = Entry {
     summary: "guess a byte",
     params: &[Param { name: "guesses", summary: "bytes allowed", min: 1, max: 256, default: 256 }],
     shape: Shape { fixed_len: 1, item_len: 0, items_max: 0 },
+    trial: Trial { params: &[64], attempts_max: 64, draws: 64 },
     build: |params| Box::new(Toy { guesses: params.get("guesses") }),
 };
 

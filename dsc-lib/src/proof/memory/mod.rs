@@ -23,7 +23,7 @@ use rayon::ThreadPool;
 use self::walk::{Search, Walker};
 use super::{
     Attempt, Budget, BuildError, Challenge, Entry, Footprint, Miner, Param, PrepareError, Progress,
-    Proof, ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, VerifyError,
+    Proof, ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, Trial, VerifyError,
     pairs::{Levels, Pair, Size, Table, top},
 };
 use crate::{
@@ -58,6 +58,7 @@ pub(super) const ENTRY: Entry = Entry {
         },
     ],
     shape: Shape { fixed_len: 8, item_len: Pair::LEN, items_max: WALK_MAX },
+    trial: Trial { params: &[18, 32], attempts_max: 1 << 16, draws: 1 << 11 },
     build: |params| {
         let steps = usize::try_from(params.get("walk")).unwrap_or(WALK_MAX);
         Box::new(ProofOfMemory { size: Size::from_param(params.get("m")), steps })

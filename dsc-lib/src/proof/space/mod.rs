@@ -35,7 +35,7 @@ pub use self::{
 };
 use super::{
     Attempt, Budget, Challenge, Entry, Footprint, Miner, Param, PrepareError, Progress, Proof,
-    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, VerifyError,
+    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, Trial, VerifyError,
     pairs::{Levels, Pair, Size, tags_of, top},
 };
 use crate::{
@@ -70,6 +70,7 @@ pub(super) const ENTRY: Entry = Entry {
         },
     ],
     shape: Shape { fixed_len: PROOF_LEN, item_len: 0, items_max: 0 },
+    trial: Trial { params: &[18, 0], attempts_max: u64::MAX, draws: 1 << 18 },
     build: |params| {
         let scan_bits = u32::try_from(params.get("s")).unwrap_or(SCAN_MAX);
         Box::new(ProofOfSpace { size_min: Size::from_param(params.get("k")), scan_bits })

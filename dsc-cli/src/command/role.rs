@@ -1,0 +1,103 @@
+//! What the commands that run one role share: a socket, a stop, and events on standard output.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use serde::Serialize;
+
+use super::Context;
+use crate::{
+    config::keys::Kind,
+    exit::Failure,
+    node::Host,
+    output::Document,
+    role::{Socket, transport::Transport},
+    shutdown::Shutdown,
+};
+
+/// Flags of every role that serves.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Listen {
+    /// Where to listen; port 0 takes a free one and says which [default: from the configuration]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_listen)]
+    listen: Option<SocketAddr>,
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    Kind::Listen.check(text).map_err(|expected| format!("expected {expected}"))?;
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+/// Flags of every role that has to know the chain.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ChainArgs {
+    /// Genesis file; without it the genesis is asked from the other roles
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+}
+
+/// Something that happened to a role, for programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct RoleEvent<'a> {
+    role: &'static str,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+}
+
+impl Document for RoleEvent<'_> {
+    const SCHEMA: &'static str = "dsc.event/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.url {
+            Some(url) => writeln!(f, "{} {} at {url}", self.role, self.event),
+            None => writeln!(f, "{} {}", self.role, self.event),
+        }
+    }
+}
+
+/// A role about to run: its port is taken and signals are listened to.
+pub(crate) struct Start<'a> {
+    context: &'a Context<'a>,
+    role: &'static str,
+    pub(crate) host: Host,
+    pub(crate) transport: Transport,
+}
+
+impl<'a> Start<'a> {
+    pub(crate) fn new(context: &'a Context<'a>, role: &'static str) -> Result<Self, Failure> {
+        let shutdown = Shutdown::on_signals().map_err(|e| Failure::other("signals", e))?;
+        let host = Host::from_config(&context.config, shutdown)?;
+        let transport = Transport::from_config(&context.config)?;
+        Ok(Self { context, role, host, transport })
+    }
+
+    /// Takes the port.
+    pub(crate) fn socket(&self, args: &Listen) -> Result<Socket, Failure> {
+        let configured = || self.context.config.listen(&format!("{}.listen", self.role));
+        Socket::bind(self.role, args.listen.unwrap_or_else(configured))
+    }
+
+    /// The role's own folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.context.config.path("general.data_dir").join(self.role)
+    }
+
+    /// Says that the role serves.
+    pub(crate) fn listening(&self, url: &str) -> Result<(), Failure> {
+        self.event("listening", Some(url))
+    }
+
+    fn event(&self, event: &'static str, url: Option<&str>) -> Result<(), Failure> {
+        self.context.output.event(&RoleEvent { role: self.role, event, url })
+    }
+
+    /// Waits for the request to end.
+    pub(crate) fn wait(&self) {
+        while !self.host.shutdown.sleep(std::time::Duration::from_secs(3600)) {}
+    }
+
+    /// Says that the role has ended.
+    pub(crate) fn stopped(&self) -> Result<(), Failure> {
+        self.event("stopped", None)
+    }
+}

@@ -1,0 +1,194 @@
+//! Roles put together: what a role needs to run, whether alone or beside the others.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use dsc_lib::{
+    genesis::Chain,
+    keys::SecretKey,
+    ledger::Ledger,
+    mempool,
+    proof::{Miner, ProofKind, Progress, Prover, Resources},
+    role::{
+        blockchain::Blockchain,
+        metronome::{Metronome, Settings},
+        monitor::Monitor,
+        pool::Pool,
+        validator::Validator,
+    },
+    units::Millis,
+};
+
+use crate::{
+    clock::Time,
+    config::Config,
+    exit::Failure,
+    http::{Limits, Token},
+    lock::FolderLock,
+    role::{self, Shared, Socket, drive, spawn, transport::Transport, validator::Effort},
+    shutdown::Shutdown,
+};
+
+/// What every role of a process shares.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) limits: Limits,
+    pub(crate) time: Time,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) token: Option<Token>,
+}
+
+impl Host {
+    /// The host that the configuration describes.
+    pub(crate) fn from_config(config: &Config, shutdown: Shutdown) -> Result<Self, Failure> {
+        let path = config.path("admin.token_file");
+        let token = if path.exists() { Some(Token::load(path)?) } else { None };
+        Ok(Self { limits: Limits::from_config(config), time: Time::new(), shutdown, token })
+    }
+}
+
+/// A running role: its state machine, and the thread of its server.
+#[derive(Debug)]
+pub(crate) struct Running<R> {
+    pub(crate) shared: Arc<Shared<R>>,
+    pub(crate) url: String,
+    server: thread::JoinHandle<()>,
+    /// Held as long as the role runs.
+    _lock: Option<FolderLock>,
+}
+
+impl<R> Running<R> {
+    /// Waits for the server to end.
+    pub(crate) fn join(self) {
+        // The thread's panic was reported when it happened.
+        drop(self.server.join());
+    }
+}
+
+/// Makes a folder and locks it for this process.
+fn own_folder(folder: &Path) -> Result<FolderLock, Failure> {
+    fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+    Ok(FolderLock::acquire(folder)?)
+}
+
+/// Starts a blockchain server on the ledger in `folder`, which is made from `chain` if it is new.
+pub(crate) fn blockchain(
+    host: &Host,
+    socket: Socket,
+    folder: &Path,
+    chain: Option<Chain>,
+) -> Result<Running<Blockchain>, Failure> {
+    let lock = own_folder(folder)?;
+    let ledger = Ledger::open(&folder.join("ledger.redb"), chain)?;
+    let shared = Shared::new(Blockchain::new(ledger));
+    let url = socket.url();
+    let site = role::blockchain::site(&shared, &host.limits, &host.shutdown);
+    let server = socket.serve(site, &host.limits, &host.shutdown)?;
+    Ok(Running { shared, url, server, _lock: Some(lock) })
+}
+
+/// Starts a pool whose journal is in `folder`.
+pub(crate) fn pool(
+    host: &Host,
+    socket: Socket,
+    folder: &Path,
+    chain: Chain,
+    faucet: Option<SecretKey>,
+    transport: Transport,
+) -> Result<Running<Pool>, Failure> {
+    let lock = own_folder(folder)?;
+    let path = folder.join("journal");
+    let pool = Pool::new(chain, mempool::Limits::default());
+    let opened = role::pool::Server::open(pool, &path, faucet);
+    let pool = opened.map_err(|error| Failure::file("open", &path, &error))?;
+    let url = socket.url();
+    let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.clone());
+    let server = socket.serve(site, &host.limits, &host.shutdown)?;
+    let (shared, own) = (pool.shared.clone(), host.clone());
+    spawn("pool", move || {
+        let restore = |role: &mut Pool| pool.restore(role);
+        drive(&pool.shared, &transport, &own.time, &own.shutdown, restore);
+    })?;
+    Ok(Running { shared, url, server, _lock: Some(lock) })
+}
+
+/// Starts a metronome.
+pub(crate) fn metronome(
+    host: &Host,
+    socket: Socket,
+    chain: Chain,
+    settings: Settings,
+    transport: Transport,
+) -> Result<Running<Metronome>, Failure> {
+    let shared = Shared::new(Metronome::new(chain, settings));
+    let url = socket.url();
+    let (limits, shutdown) = (&host.limits, &host.shutdown);
+    let site = role::metronome::site(&shared, &host.time, limits, shutdown, host.token.clone());
+    let server = socket.serve(site, limits, shutdown)?;
+    let (driven, own) = (shared.clone(), host.clone());
+    spawn("metronome", move || {
+        drive(&driven, &transport, &own.time, &own.shutdown, |_| {});
+    })?;
+    Ok(Running { shared, url, server, _lock: None })
+}
+
+/// What a validator works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Mine {
+    pub(crate) kind: ProofKind,
+    pub(crate) miner: Miner,
+    pub(crate) resources: Resources,
+    pub(crate) effort: Effort,
+}
+
+/// Makes ready what a validator proves with: slow the first time.
+pub(crate) fn prover(
+    chain: &Chain,
+    mine: &Mine,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Prover>, Failure> {
+    let folder: &PathBuf = &mine.resources.folder;
+    fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+    let engine = chain.engine(mine.kind).ok_or_else(|| {
+        Failure::not_found("unknown_engine", format!("this chain has no engine {}", mine.kind))
+    })?;
+    Ok(engine.prepare(&mine.miner, &mine.resources, progress)?)
+}
+
+/// Starts a validator with a prover made ready; it serves its health if it has a socket.
+pub(crate) fn validator(
+    host: &Host,
+    mine: &Mine,
+    mut prover: Box<dyn Prover>,
+    transport: Transport,
+) -> Result<Arc<Shared<Validator>>, Failure> {
+    let shared = Shared::new(Validator::new(mine.miner, mine.kind));
+    let (driven, own, effort) = (shared.clone(), host.clone(), mine.effort);
+    spawn("validator", move || {
+        let (time, shutdown) = (&own.time, &own.shutdown);
+        role::validator::drive(&driven, prover.as_mut(), effort, &transport, time, shutdown);
+    })?;
+    Ok(shared)
+}
+
+/// Starts a monitor that asks everybody once in `interval`.
+pub(crate) fn monitor(
+    host: &Host,
+    socket: Socket,
+    interval: Millis,
+    transport: Transport,
+) -> Result<Running<Monitor>, Failure> {
+    let shared = Shared::new(Monitor::new(interval));
+    let url = socket.url();
+    let site = role::monitor::site(&shared, &host.limits, &host.shutdown);
+    let server = socket.serve(site, &host.limits, &host.shutdown)?;
+    let (driven, own) = (shared.clone(), host.clone());
+    spawn("monitor", move || {
+        drive(&driven, &transport, &own.time, &own.shutdown, |_| {});
+    })?;
+    Ok(Running { shared, url, server, _lock: None })
+}

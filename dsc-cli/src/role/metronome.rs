@@ -1,0 +1,125 @@
+//! The metronome over HTTP.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use dsc_lib::{
+    codec,
+    proof::ProofEntry,
+    role::{
+        HandIn,
+        metronome::{Metronome, OpenRound, Status},
+    },
+};
+
+use super::{
+    Shared, genesis,
+    query::{Asked, Round, bounded},
+    refused,
+    transport::{HandInBody, ReceiptBody},
+};
+use crate::{
+    clock::Time,
+    http::{Check, Json, Limits, Problem, Site, Token},
+    shutdown::Shutdown,
+};
+
+#[derive(Clone)]
+struct Server {
+    shared: Arc<Shared<Metronome>>,
+    time: Time,
+}
+
+/// The routes of a metronome.
+pub(crate) fn site(
+    shared: &Arc<Shared<Metronome>>,
+    time: &Time,
+    limits: &Limits,
+    shutdown: &Shutdown,
+    token: Option<Token>,
+) -> Site {
+    let server = Server { shared: shared.clone(), time: time.clone() };
+    let quick = Router::new()
+        .route("/v1/genesis", get(chain_genesis))
+        .route("/v1/status", get(status))
+        .route("/v1/proofs", post(hand_in))
+        .with_state(server.clone());
+    let waiting = Router::new().route("/v1/round", get(round)).with_state(server.clone());
+    let admin = Router::new()
+        .route("/v1/start", post(start))
+        .route("/v1/stop", post(stop))
+        .with_state(server.clone());
+    Site::new("metronome", limits.clone(), shutdown.clone())
+        .routes(quick)
+        .waiting(waiting)
+        .admin(admin, token)
+        .ready(move || checks(&server))
+}
+
+fn checks(server: &Server) -> Vec<Check> {
+    let status = server.shared.lock().status(server.time.now());
+    let detail = status.fault.clone().unwrap_or_else(|| "followed".into());
+    let followed = !server.shared.lock().replica().is_fresh();
+    vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }]
+}
+
+async fn chain_genesis(State(server): State<Server>) -> Response {
+    genesis(server.shared.lock().replica().state().chain())
+}
+
+async fn status(State(server): State<Server>) -> Json<Status> {
+    Json(server.shared.lock().status(server.time.now()))
+}
+
+/// The round after the one known; waits until it opens.
+async fn round(
+    State(server): State<Server>,
+    Asked(asked): Asked<Round>,
+) -> Json<Option<OpenRound>> {
+    let look = |metronome: &mut Metronome| metronome.round_after(server.time.now(), asked.after);
+    Json(server.shared.until(bounded(asked.wait), look).await)
+}
+
+async fn hand_in(
+    State(server): State<Server>,
+    Json(body): Json<HandInBody>,
+) -> Result<Json<ReceiptBody>, Problem> {
+    let hand_in = read_hand_in(body)?;
+    let taken = server.shared.lock().hand_in(server.time.now(), hand_in);
+    taken.map(|receipt| Json(ReceiptBody { receipt })).map_err(|refusal| refused(&refusal))
+}
+
+fn read_hand_in(body: HandInBody) -> Result<HandIn, Problem> {
+    let malformed = |error: &dyn std::fmt::Display| {
+        Problem::malformed("not_canonical", format_args!("the proof entry: {error}"))
+    };
+    let Some(text) = body.entry else { return Ok(body.report) };
+    let bytes = hex::decode(text).map_err(|error| malformed(&error))?;
+    let entry: ProofEntry = codec::decode(&bytes).map_err(|error| malformed(&error))?;
+    if entry.miner != body.report.miner {
+        return Err(Problem::rejected("wrong_miner", "the proof is of another miner than reported"));
+    }
+    Ok(HandIn { proof: Some(entry.proof), ..body.report })
+}
+
+async fn start(State(server): State<Server>) -> Json<Status> {
+    turn(&server, Metronome::start)
+}
+
+async fn stop(State(server): State<Server>) -> Json<Status> {
+    turn(&server, Metronome::stop)
+}
+
+fn turn(server: &Server, how: fn(&mut Metronome)) -> Json<Status> {
+    let mut metronome = server.shared.lock();
+    how(&mut metronome);
+    let status = metronome.status(server.time.now());
+    drop(metronome);
+    server.shared.changed();
+    Json(status)
+}

@@ -1,0 +1,72 @@
+//! Parts of a request's path and query that several roles take.
+
+use axum::{
+    extract::{FromRequestParts, Path, Query},
+    http::request::Parts,
+};
+use dsc_lib::{address::Address, hash::Digest, units::Millis};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::http::Problem;
+
+/// Longest wait that a client may ask for.
+const WAIT_MAX: Millis = Millis(10_000);
+
+/// A query, or the problem that names what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(asked)| Self(asked))
+            .map_err(|error| Problem::malformed("invalid_query", error.body_text()))
+    }
+}
+
+/// A transaction id or block hash in the path.
+#[derive(Debug)]
+pub(crate) struct Id(pub(crate) Digest);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = text_of(parts, state).await?;
+        text.parse().map(Self).map_err(|error| Problem::malformed("invalid_id", error))
+    }
+}
+
+/// An address in the path, in Bech32m or hexadecimal.
+#[derive(Debug)]
+pub(crate) struct Of(pub(crate) Address);
+
+impl<S: Send + Sync> FromRequestParts<S> for Of {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = text_of(parts, state).await?;
+        let read = text.parse().or_else(|_| Address::from_any_text(&text).map(|(_, a)| a));
+        read.map(Self).map_err(|error| Problem::malformed("invalid_address", error))
+    }
+}
+
+async fn text_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).map_err(|error| Problem::malformed("invalid_path", error.body_text()))
+}
+
+/// How long a request may wait.
+pub(crate) fn bounded(wait: Option<Millis>) -> std::time::Duration {
+    super::span(wait.unwrap_or_default().min(WAIT_MAX))
+}
+
+/// `?wait=MS`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) after: Option<dsc_lib::units::Height>,
+    pub(crate) wait: Option<Millis>,
+}

@@ -1,0 +1,157 @@
+//! Calls between roles over HTTP.
+
+use dsc_lib::{
+    codec::{self, List},
+    genesis::BLOCK_TRANSACTIONS_MAX,
+    proof::ProofEntry,
+    role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
+    transaction::Transaction,
+    units::{Height, Millis},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Config,
+    http::{Client, ClientError},
+};
+
+/// Encoded blocks in one answer.
+pub(crate) type BlockList = List<List<u8, 0, { 1 << 28 }>, 0, { 1 << 20 }>;
+/// Transactions in one answer.
+pub(crate) type TransactionList = List<Transaction, 0, BLOCK_TRANSACTIONS_MAX>;
+/// Transactions in one submission.
+pub(crate) type Submission = List<Transaction, 1, 1000>;
+
+/// What a validator hands in, as JSON: the proof is hexadecimal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HandInBody {
+    #[serde(flatten)]
+    pub(crate) report: HandIn,
+    /// The canonical proof entry.
+    #[serde(default)]
+    pub(crate) entry: Option<String>,
+}
+
+/// What became of a hand-in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReceiptBody {
+    pub(crate) receipt: Receipt,
+}
+
+/// Where the three servers are.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    pub(crate) blockchain: Client,
+    pub(crate) pool: Client,
+    pub(crate) metronome: Client,
+}
+
+impl Transport {
+    /// The servers that the configuration names.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, ClientError> {
+        let client = |role: &str| Client::from_config(config.text(&format!("{role}.url")), config);
+        Ok(Self {
+            blockchain: client("blockchain")?,
+            pool: client("pool")?,
+            metronome: client("metronome")?,
+        })
+    }
+
+    /// Makes a call and waits for the answer.
+    pub(crate) fn call(&self, call: &Call) -> Result<Answer, Lost> {
+        settle(self.carry(call))
+    }
+
+    fn carry(&self, call: &Call) -> Result<Answer, ClientError> {
+        Ok(match call {
+            Call::Snapshot => Answer::Snapshot(self.blockchain.get_bytes("/v1/snapshot")?),
+            Call::Blocks { from, wait } => Answer::Blocks(self.blocks(*from, *wait)?),
+            Call::SubmitBlock(bytes) => {
+                Answer::BlockAccepted(self.blockchain.submit_bytes("/v1/blocks", bytes)?)
+            }
+            Call::ChainInfo => Answer::ChainInfo(self.blockchain.get_json("/v1/info")?),
+            Call::Inclusion(id) => {
+                let path = format!("/v1/transactions/{id}/proof");
+                Answer::Inclusion(found(self.blockchain.get_json(&path))?)
+            }
+            Call::SubmitTransactions(transactions) => {
+                let body = codec::encode(&**transactions);
+                Answer::TransactionsSubmitted(self.pool.submit_bytes("/v1/transactions", &body)?)
+            }
+            Call::Take(height) => Answer::Transactions(self.take(*height)?),
+            Call::PoolStatus(id) => {
+                Answer::PoolStatus(found(self.pool.get_json(&format!("/v1/transactions/{id}")))?)
+            }
+            Call::NextSequence(address) => {
+                Answer::NextSequence(self.pool.get_json(&format!("/v1/accounts/{address}"))?)
+            }
+            Call::PoolCounts => Answer::PoolCounts(self.pool.get_json("/v1/counts")?),
+            Call::Round { after, wait } => Answer::Round(self.round(*after, *wait)?),
+            Call::HandIn(hand_in) => Answer::HandedIn(self.hand_in(hand_in)?),
+            Call::MetronomeStatus => {
+                Answer::MetronomeStatus(self.metronome.get_json("/v1/status")?)
+            }
+            other => {
+                let url = self.blockchain.base().to_owned();
+                return Err(ClientError::Malformed { url, reason: format!("no route: {other:?}") });
+            }
+        })
+    }
+
+    fn blocks(&self, from: Height, wait: Millis) -> Result<Vec<Vec<u8>>, ClientError> {
+        let path = format!("/v1/blocks?from={from}&wait={wait}");
+        let blocks: BlockList = decoded(&self.blockchain, &self.blockchain.get_bytes(&path)?)?;
+        Ok(blocks.into_vec().into_iter().map(List::into_vec).collect())
+    }
+
+    fn take(&self, height: Height) -> Result<Vec<Transaction>, ClientError> {
+        let bytes = self.pool.get_bytes(&format!("/v1/pending?height={height}"))?;
+        let transactions: TransactionList = decoded(&self.pool, &bytes)?;
+        Ok(transactions.into_vec())
+    }
+
+    fn round(
+        &self,
+        after: Option<Height>,
+        wait: Millis,
+    ) -> Result<Option<dsc_lib::role::metronome::OpenRound>, ClientError> {
+        let after = after.map(|height| format!("after={height}&")).unwrap_or_default();
+        self.metronome.get_json(&format!("/v1/round?{after}wait={wait}"))
+    }
+
+    fn hand_in(&self, hand_in: &HandIn) -> Result<Receipt, ClientError> {
+        let entry = hand_in.proof.clone().map(|proof| {
+            hex::encode(codec::encode(&ProofEntry { miner: hand_in.miner, proof }))
+        });
+        let body = HandInBody { report: hand_in.clone(), entry };
+        let ReceiptBody { receipt } = self.metronome.post_json("/v1/proofs", &body)?;
+        Ok(receipt)
+    }
+}
+
+fn decoded<T: codec::Decode<()>>(client: &Client, bytes: &[u8]) -> Result<T, ClientError> {
+    codec::decode(bytes).map_err(|error| ClientError::Malformed {
+        url: client.base().to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// An answer of "there is none" is an answer.
+pub(crate) fn found<T>(result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(ClientError::Problem(problem)) if problem.code == "not_found" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A rule that was broken is an answer; everything else leaves the outcome open.
+fn settle(result: Result<Answer, ClientError>) -> Result<Answer, Lost> {
+    match result {
+        Ok(answer) => Ok(answer),
+        Err(ClientError::Problem(problem)) if problem.status == 422 => {
+            Ok(Answer::Refused(Refusal::new(problem.code, problem.detail)))
+        }
+        Err(error) => Err(Lost::new(error)),
+    }
+}
