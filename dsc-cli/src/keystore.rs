@@ -20,8 +20,7 @@ use std::{
 };
 
 use dsc_lib::keys::{KeyError, PublicKey, PublicKeyError, SecretKey};
-use getrandom::SysRng;
-use rand_core::{CryptoRng, UnwrapErr};
+use rand_core::CryptoRng;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
@@ -32,13 +31,6 @@ const EXTENSION: &str = "pem";
 /// Longest key file that is read; ours have under 2,500 bytes.
 const FILE_LEN_MAX: u64 = 32_768;
 const PUBLIC_START: &str = "-----BEGIN PUBLIC KEY-----";
-
-/// The entropy of the operating system.
-///
-/// It panics if the system has none, which no supported system does once it has started.
-pub(crate) fn system_entropy() -> impl CryptoRng {
-    UnwrapErr(SysRng)
-}
 
 /// The name of a key: 1 to 32 of `a-z`, `0-9`, `_` and `-`, so it is a file name everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -560,11 +552,5 @@ mod tests {
                 io::stderr().write_all(line.as_bytes()).unwrap();
             }
         }
-    }
-
-    #[test]
-    fn the_entropy_of_the_system_differs_each_time() {
-        let draw = || rand_core::Rng::next_u64(&mut system_entropy());
-        assert_ne!(draw(), draw());
     }
 }

@@ -1,7 +1,7 @@
-//! The `dsc` command.
-#[allow(dead_code, reason = "the wallet commands use it")]
-mod keystore;
-#[allow(dead_code, reason = "the wallet commands use it")]
-mod passphrase;
+//! The `dsc` command; everything it does is in the library beside it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dsc_cli::run(std::env::args_os()).into()
+}

@@ -1,0 +1,361 @@
+//! How a command ends: the exit codes, and the one place that maps errors to them.
+//!
+//! # Invariants
+//!
+//! 1. An exit code has one meaning (table in [`Exit`]), the same for every command.
+//! 2. A `code` is stable: programs match on it, people read `message` and `hint`.
+
+use std::{borrow::Cow, fmt, io, path::Path, process::ExitCode};
+
+use crate::{
+    config::ConfigError,
+    http::{BindError, ClientError, TokenError},
+    keystore::KeystoreError,
+    lock::LockError,
+    logging::LoggingError,
+    passphrase::PassphraseError,
+};
+
+/// The exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Exit {
+    /// It did what was asked.
+    Done = 0,
+    /// It failed for a reason without a code of its own.
+    Other = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// What was asked for does not exist.
+    NotFound = 3,
+    /// It was refused, and the reason is given.
+    Rejected = 4,
+    /// It may or may not have happened: the wait for the outcome ended first.
+    OutcomeUnknown = 5,
+    /// The role cannot be reached, or does not take requests now.
+    Unreachable = 6,
+    /// The passphrase does not open the key.
+    WrongPassphrase = 7,
+    /// Stored data is damaged.
+    Corrupt = 8,
+    /// The configuration is wrong.
+    Configuration = 9,
+    /// There is not enough disk or memory.
+    NoSpace = 10,
+    /// Ctrl-C or a request to terminate ended it early.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    exit: Exit,
+    code: Cow<'static, str>,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with exit code `exit` and a stable `code` in `snake_case`.
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
+        Self { exit, code: code.into(), message: message.to_string(), hint: None }
+    }
+
+    /// A failure of the command line.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Something asked for that does not exist.
+    pub fn not_found(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::NotFound, code, message)
+    }
+
+    /// A request that breaks a rule.
+    pub fn rejected(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::Rejected, code, message)
+    }
+
+    /// A wait that ended before the outcome was known.
+    pub fn outcome_unknown(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::OutcomeUnknown, code, message)
+    }
+
+    /// A role that does not answer.
+    pub fn unreachable(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::Unreachable, code, message)
+    }
+
+    /// A passphrase that does not open a key.
+    pub fn wrong_passphrase(message: impl fmt::Display) -> Self {
+        Self::new(Exit::WrongPassphrase, "wrong_passphrase", message)
+    }
+
+    /// Stored data that does not decode or breaks a rule.
+    pub fn corrupt(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::Corrupt, code, message)
+    }
+
+    /// A configuration that cannot be used.
+    pub fn configuration(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::Configuration, code, message)
+    }
+
+    /// A disk or a memory that is too small.
+    pub fn no_space(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::NoSpace, code, message)
+    }
+
+    /// A task that Ctrl-C ended early.
+    pub fn interrupted(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Interrupted, "interrupted", message)
+    }
+
+    /// Anything else.
+    pub fn other(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::new(Exit::Other, code, message)
+    }
+
+    /// The reader of standard output has gone: the command stops, and nobody is told.
+    pub(crate) fn reader_gone() -> Self {
+        Self::new(Exit::Done, "reader_gone", "the reader of standard output has gone")
+    }
+
+    /// A file that cannot be used: `doing` completes "cannot ... PATH".
+    pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let (exit, code) = match error.kind() {
+            io::ErrorKind::NotFound => (Exit::NotFound, "file_not_found"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Exit::NoSpace, "disk_full")
+            }
+            io::ErrorKind::OutOfMemory => (Exit::NoSpace, "out_of_memory"),
+            _ => (Exit::Other, "file"),
+        };
+        Self::new(exit, code, format_args!("cannot {doing} {}: {error}", path.display()))
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// The exit code of the process.
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// What went wrong, in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let failure = Self::configuration(error.code(), &error);
+        match error.hint() {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<LoggingError> for Failure {
+    fn from(error: LoggingError) -> Self {
+        Self::configuration("invalid_log_filter", &error)
+            .with_hint("use a level, or TARGET=LEVEL pairs split by commas: `RUST_LOG=info`")
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        match &error {
+            LockError::Held { .. } => Self::other("data_folder_in_use", &error)
+                .with_hint("stop that process, or choose another folder with --data-dir"),
+            LockError::File { path, source } => Self::file("lock", path, source),
+        }
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        Self::configuration(error.code(), &error).with_hint(error.hint())
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match &error {
+            TokenError::File { path, source } => Self::file("read the token file", path, source),
+            TokenError::Exposed { path, .. } => Self::configuration("token_exposed", &error)
+                .with_hint(format_args!("run `chmod 600 {}`", path.display())),
+            TokenError::Weak { .. } => Self::configuration("token_weak", &error)
+                .with_hint("delete the file, and a new token is made at the next start"),
+        }
+    }
+}
+
+impl From<PassphraseError> for Failure {
+    fn from(error: PassphraseError) -> Self {
+        match &error {
+            PassphraseError::Unreadable { path, error } => {
+                Self::file("read the passphrase from", path, error)
+            }
+            PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no_terminal", &error),
+            _ => Self::new(Exit::Usage, "invalid_passphrase", &error),
+        }
+    }
+}
+
+impl From<KeystoreError> for Failure {
+    fn from(error: KeystoreError) -> Self {
+        match &error {
+            KeystoreError::NotFound { .. } => Self::not_found("key_not_found", &error)
+                .with_hint("`dsc wallet list` shows the keys, `dsc wallet create` makes one"),
+            KeystoreError::Exists { .. } => {
+                Self::rejected("key_exists", &error).with_hint("choose another name")
+            }
+            KeystoreError::WrongPassphrase { .. } => Self::wrong_passphrase(&error),
+            KeystoreError::Corrupt { .. } => {
+                Self::corrupt("key_corrupt", &error).with_hint("restore the file from a backup")
+            }
+            KeystoreError::Generate(_) => Self::other("key_not_made", &error),
+            KeystoreError::Io { action, path, error } => Self::file(action, path, error),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Problem(problem) => Self::from_problem(problem),
+            ClientError::Connect { .. } => Self::unreachable("cannot_connect", &error)
+                .with_hint("start that role, or point to it with its --*-url flag"),
+            ClientError::Timeout { .. } => Self::outcome_unknown("timed_out", &error)
+                .with_hint("the request may still have been carried out: check before repeating"),
+            ClientError::Lost { .. } => Self::outcome_unknown("connection_lost", &error)
+                .with_hint("the request may still have been carried out: check before repeating"),
+            ClientError::TooLarge { .. } => Self::other("answer_too_large", &error),
+            ClientError::Malformed { .. } => Self::other("answer_malformed", &error)
+                .with_hint("is another kind of server listening at that address?"),
+            ClientError::Url { .. } => Self::configuration("invalid_url", &error),
+        }
+    }
+}
+
+impl Failure {
+    fn from_problem(problem: crate::http::RemoteProblem) -> Self {
+        let exit = match problem.status {
+            404 | 410 => Exit::NotFound,
+            408 | 504 => Exit::OutcomeUnknown,
+            502 | 503 => Exit::Unreachable,
+            400..500 => Exit::Rejected,
+            _ => Exit::Other,
+        };
+        let hint = problem.hint.or_else(|| {
+            problem.retry_after.map(|after| format!("try again in {} s", after.as_secs()))
+        });
+        Self { exit, code: Cow::Owned(problem.code), message: problem.detail, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::RemoteProblem;
+
+    fn problem(status: u16) -> ClientError {
+        ClientError::Problem(RemoteProblem {
+            status,
+            code: "some_code".into(),
+            detail: "some detail".into(),
+            hint: None,
+            retry_after: Some(Duration::from_secs(2)),
+        })
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        let codes = [
+            (Exit::Done, 0),
+            (Exit::Other, 1),
+            (Exit::Usage, 2),
+            (Exit::NotFound, 3),
+            (Exit::Rejected, 4),
+            (Exit::OutcomeUnknown, 5),
+            (Exit::Unreachable, 6),
+            (Exit::WrongPassphrase, 7),
+            (Exit::Corrupt, 8),
+            (Exit::Configuration, 9),
+            (Exit::NoSpace, 10),
+            (Exit::Interrupted, 130),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(exit as u8, code);
+        }
+    }
+
+    #[test]
+    fn a_problem_keeps_its_code_and_gets_the_exit_of_its_status() {
+        let cases = [
+            (400, Exit::Rejected),
+            (404, Exit::NotFound),
+            (408, Exit::OutcomeUnknown),
+            (409, Exit::Rejected),
+            (429, Exit::Rejected),
+            (500, Exit::Other),
+            (503, Exit::Unreachable),
+            (504, Exit::OutcomeUnknown),
+        ];
+        for (status, exit) in cases {
+            let failure = Failure::from(problem(status));
+            assert_eq!(failure.exit(), exit, "{status}");
+            assert_eq!(failure.code(), "some_code");
+            assert_eq!(failure.message(), "some detail");
+            assert_eq!(failure.hint(), Some("try again in 2 s"));
+        }
+    }
+
+    #[test]
+    fn a_file_error_is_mapped_by_its_kind() {
+        let path = Path::new("a/b");
+        let of = |kind: io::ErrorKind| Failure::file("read", path, &kind.into());
+        assert_eq!(of(io::ErrorKind::NotFound).exit(), Exit::NotFound);
+        assert_eq!(of(io::ErrorKind::StorageFull).exit(), Exit::NoSpace);
+        assert_eq!(of(io::ErrorKind::OutOfMemory).exit(), Exit::NoSpace);
+        assert_eq!(of(io::ErrorKind::PermissionDenied).exit(), Exit::Other);
+        assert_eq!(
+            of(io::ErrorKind::PermissionDenied).to_string(),
+            "cannot read a/b: permission denied"
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! HTTP between the roles: a server that a stranger cannot hold up, and a client.
+//!
+//! # Invariants
+//!
+//! 1. Every request is bounded: head, body, work and answer each have a time, the body a size, and
+//!    connections a number.
+//! 2. Every error is problem+json (RFC 9457) with a stable `code`, whoever found it.
+//! 3. After a request to end, no server lives longer than three seconds, open streams included.
+//!
+//! `tests.rs` beside this file checks them over real sockets.
+
+mod admin;
+mod client;
+mod json;
+mod limits;
+mod listen;
+mod problem;
+mod server;
+mod site;
+mod stall;
+
+pub use admin::{Token, TokenError};
+pub use client::{Client, ClientError, RemoteProblem};
+pub use json::{Json, answer};
+pub use limits::Limits;
+pub use listen::{BindError, bind};
+pub use problem::Problem;
+pub use server::{Peer, serve};
+pub use site::{Check, Site};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,407 @@
+//! The routes of a role, with everything that every route needs around them.
+//!
+//! # Invariants
+//!
+//! 1. A handler starts when the whole body is there, so a slow client costs a buffer and no work.
+//! 2. Bodies in memory are bounded over all connections, not only each.
+//! 3. A handler that panics answers 500 and harms nobody else.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::{FutureExt, StreamExt};
+use http_body_util::BodyExt;
+use serde::Serialize;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{Json, Limits, Problem, Token, admin, problem::MEDIA_TYPE};
+use crate::shutdown::Shutdown;
+
+/// How long a client that sends too much is listened to, so that it hears why.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const DETAIL_BYTES_MAX: usize = 1 << 10;
+
+/// One condition of readiness.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What is checked, such as `blockchain`.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+type Ready = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
+type Figures = Arc<dyn Fn(&mut String) + Send + Sync>;
+
+/// The routes of one role.
+pub struct Site {
+    role: &'static str,
+    limits: Limits,
+    shutdown: Shutdown,
+    memory: Arc<Semaphore>,
+    ready: Ready,
+    figures: Figures,
+    router: Router,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    /// A site of `role` with health and metrics only, always ready.
+    pub fn new(role: &'static str, limits: Limits, shutdown: Shutdown) -> Self {
+        let memory_kib = limits.memory_bytes_max().div_ceil(1024).min(Semaphore::MAX_PERMITS);
+        Self {
+            role,
+            limits,
+            shutdown,
+            memory: Arc::new(Semaphore::new(memory_kib)),
+            ready: Arc::new(Vec::new),
+            figures: Arc::new(|_| {}),
+            router: Router::new(),
+        }
+    }
+
+    /// Adds routes with small bodies and quick answers.
+    #[must_use]
+    pub fn routes(self, routes: Router) -> Self {
+        let bytes_max = self.limits.body_bytes_max;
+        self.bounded(routes, bytes_max)
+    }
+
+    /// Adds routes whose bodies hold many transactions or a block.
+    #[must_use]
+    pub fn bulk(self, routes: Router) -> Self {
+        let bytes_max = self.limits.bulk_bytes_max;
+        self.bounded(routes, bytes_max)
+    }
+
+    /// Adds routes that wait for something to happen, or answer a stream; both end at shutdown.
+    #[must_use]
+    pub fn waiting(mut self, routes: Router) -> Self {
+        let bytes_max = self.limits.body_bytes_max;
+        let bounds = self.bounds(bytes_max, self.limits.wait_time);
+        self.router = self.router.merge(routes.layer(from_fn_with_state(bounds, wait)));
+        self
+    }
+
+    /// Adds administrative verbs: for this machine, or with `token`.
+    #[must_use]
+    pub fn admin(self, routes: Router, token: Option<Token>) -> Self {
+        self.routes(routes.layer(from_fn_with_state(token, admin::guard)))
+    }
+
+    /// Sets the conditions of readiness; `check` is called often and must not block.
+    #[must_use]
+    pub fn ready(mut self, check: impl Fn() -> Vec<Check> + Send + Sync + 'static) -> Self {
+        self.ready = Arc::new(check);
+        self
+    }
+
+    /// Adds figures to `/metrics`; `write` appends lines and must not block.
+    #[must_use]
+    pub fn metrics(mut self, write: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
+        self.figures = Arc::new(write);
+        self
+    }
+
+    /// The finished router, for [`serve`](super::serve).
+    pub fn into_router(self) -> Router {
+        let observer = Arc::new(Observer {
+            role: self.role,
+            ready: Arc::clone(&self.ready),
+            figures: Arc::clone(&self.figures),
+            requests: Mutex::default(),
+        });
+        let probes = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(Arc::clone(&observer));
+        self.routes(probes)
+            .router
+            .fallback(unknown_path)
+            .layer(from_fn_with_state(observer, observe))
+    }
+
+    fn bounded(mut self, routes: Router, bytes_max: usize) -> Self {
+        let bounds = self.bounds(bytes_max, self.limits.request_time);
+        self.router = self.router.merge(routes.layer(from_fn_with_state(bounds, work)));
+        self
+    }
+
+    fn bounds(&self, bytes_max: usize, work_time: Duration) -> Bounds {
+        Bounds {
+            bytes_max,
+            body_time: self.limits.body_time,
+            work_time,
+            memory: Arc::clone(&self.memory),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Bounds {
+    bytes_max: usize,
+    body_time: Duration,
+    work_time: Duration,
+    memory: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+/// Runs a handler that should answer soon.
+async fn work(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let (request, _memory) = match bounds.receive(request).await {
+        Ok(received) => received,
+        Err(problem) => return closing(problem),
+    };
+    let late = || Problem::timed_out("the work took too long").into_response();
+    timeout(bounds.work_time, next.run(request)).await.unwrap_or_else(|_| late())
+}
+
+/// Runs a handler that may wait, until the server ends.
+async fn wait(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let (request, _memory) = match bounds.receive(request).await {
+        Ok(received) => received,
+        Err(problem) => return closing(problem),
+    };
+    let shutdown = bounds.shutdown.clone();
+    tokio::select! {
+        answered = timeout(bounds.work_time, next.run(request)) => match answered {
+            Ok(response) => until_shutdown(response, shutdown),
+            Err(_) => Problem::timed_out("nothing happened in time").into_response(),
+        },
+        () = bounds.shutdown.requested() => {
+            closing(Problem::unavailable("shutting_down", "the role is shutting down"))
+        }
+    }
+}
+
+/// Ends a streamed answer when the server ends; one of known length is left alone.
+fn until_shutdown(response: Response, shutdown: Shutdown) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|body| {
+        let requested = async move { shutdown.requested().await };
+        Body::from_stream(body.into_data_stream().take_until(Box::pin(requested)))
+    })
+}
+
+/// Answers a problem that leaves a part of the request unread.
+fn closing(problem: Problem) -> Response {
+    ([(header::CONNECTION, "close")], problem).into_response()
+}
+
+impl Bounds {
+    /// Receives the whole body within its bounds of size, time and memory.
+    async fn receive(
+        &self,
+        request: Request,
+    ) -> Result<(Request, Option<OwnedSemaphorePermit>), Problem> {
+        let (head, body) = request.into_parts();
+        let expects = head.headers.contains_key(header::EXPECT);
+        if expects && body.size_hint().lower() > self.bytes_max as u64 {
+            // The client asks before it sends: it need not send.
+            return Err(self.too_large());
+        }
+        let received = timeout(self.body_time, self.collect(body)).await;
+        let (bytes, memory) = received.map_err(|_| {
+            let detail = format!("the body did not arrive within {:?}", self.body_time);
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timed_out", detail)
+        })??;
+        Ok((Request::from_parts(head, Body::from(bytes)), memory))
+    }
+
+    async fn collect(
+        &self,
+        mut body: Body,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+        let (mut bytes, mut memory) = (Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Problem::malformed("bad_request", error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > self.bytes_max.saturating_sub(bytes.len()) {
+                drop(bytes);
+                linger(body).await;
+                return Err(self.too_large());
+            }
+            bytes.extend_from_slice(&data);
+            self.reserve(bytes.len(), &mut memory)?;
+        }
+        Ok((bytes.into(), memory))
+    }
+
+    /// Counts `len` bytes of one body against those of all connections.
+    fn reserve(
+        &self,
+        len: usize,
+        memory: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Problem> {
+        let held = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = len.div_ceil(1024).saturating_sub(held);
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.memory).try_acquire_many_owned(missing).map_err(|_| {
+            Problem::unavailable("overloaded", "too many large requests at once")
+                .with_retry_after(Duration::from_secs(1))
+        })?;
+        match memory {
+            Some(permit) => permit.merge(more),
+            None => *memory = Some(more),
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Problem {
+        let detail = format!("the body is larger than {} bytes", self.bytes_max);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+            .with_hint("send smaller batches")
+    }
+}
+
+/// Discards what a client still sends for a moment: a closed socket would lose the answer.
+async fn linger(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    drop(timeout(LINGER_TIME, rest).await);
+}
+
+/// What a site knows of itself, and counts.
+struct Observer {
+    role: &'static str,
+    ready: Ready,
+    figures: Figures,
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+}
+
+/// Counts requests, and turns whatever goes wrong inside into a problem.
+async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let route = route.to_owned();
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = if let Ok(response) = answered {
+        normalised(response).await
+    } else {
+        tracing::error!(%route, "a handler panicked");
+        Problem::internal("the handler of this request failed").into_response()
+    };
+    let key = (route, response.status().as_u16());
+    let mut requests = observer.requests.lock().unwrap_or_else(PoisonError::into_inner);
+    *requests.entry(key).or_default() += 1;
+    drop(requests);
+    response
+}
+
+/// Rewrites an error that a library answered as text.
+async fn normalised(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media_type| media_type.as_bytes() == MEDIA_TYPE.as_bytes());
+    if !is_error || is_problem {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let text = to_bytes(body, DETAIL_BYTES_MAX).await.unwrap_or_default();
+    let detail = String::from_utf8_lossy(&text).into_owned();
+    let mut problem = Problem::from_status(status, detail).into_response();
+    for name in [header::ALLOW, header::RETRY_AFTER, header::CONNECTION] {
+        copy(&head.headers, problem.headers_mut(), &name);
+    }
+    problem
+}
+
+fn copy(from: &HeaderMap, to: &mut HeaderMap, name: &header::HeaderName) {
+    if let Some(value) = from.get(name) {
+        to.insert(name, HeaderValue::clone(value));
+    }
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    Problem::not_found("unknown_path", format_args!("there is no {}", request.uri().path()))
+}
+
+#[derive(Serialize)]
+struct Alive {
+    schema: &'static str,
+    status: &'static str,
+    role: &'static str,
+    version: &'static str,
+}
+
+async fn healthz(State(observer): State<Arc<Observer>>) -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    Json(Alive { schema: "dsc.alive/1", status: "alive", role: observer.role, version })
+        .into_response()
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    schema: &'static str,
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+async fn readyz(State(observer): State<Arc<Observer>>) -> Response {
+    let checks = (observer.ready)();
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: {}", check.name, check.detail))
+        .collect();
+    if failed.is_empty() {
+        return Json(Readiness { schema: "dsc.ready/1", ready: true, checks }).into_response();
+    }
+    let detail = format!("the {} is not ready: {}", observer.role, failed.join("; "));
+    Problem::unavailable("not_ready", detail)
+        .with_retry_after(Duration::from_secs(1))
+        .into_response()
+}
+
+async fn metrics(State(observer): State<Arc<Observer>>) -> Response {
+    let text = observer.exposition();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+impl Observer {
+    /// The figures in the text format of Prometheus.
+    fn exposition(&self) -> String {
+        let (role, version) = (self.role, env!("CARGO_PKG_VERSION"));
+        let mut text = format!(
+            "# TYPE dsc_build_info gauge\ndsc_build_info{{role=\"{role}\",version=\"{version}\"}} 1\n\
+             # TYPE dsc_http_requests_total counter\n"
+        );
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for ((route, code), count) in requests {
+            let labels = format!("role=\"{role}\",route=\"{route}\",code=\"{code}\"");
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "dsc_http_requests_total{{{labels}}} {count}");
+        }
+        (self.figures)(&mut text);
+        text
+    }
+}

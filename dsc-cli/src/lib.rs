@@ -1,0 +1,136 @@
+//! The command line of DataSys Coin: the `dsc` binary and the parts it is made of.
+//!
+//! The protocol is in `dsc_lib`; what that crate takes as arguments is here: sockets ([`http`]),
+//! clock, entropy, configuration, and a terminal.
+
+pub mod cli;
+pub mod clock;
+mod command;
+pub mod config;
+pub mod duration;
+pub mod entropy;
+pub mod exit;
+pub mod http;
+#[allow(dead_code, reason = "the wallet commands use it")]
+mod keystore;
+pub mod lock;
+pub mod logging;
+pub mod output;
+#[allow(dead_code, reason = "the wallet commands use it")]
+mod passphrase;
+pub mod progress;
+pub mod shutdown;
+
+use std::{ffi::OsString, fmt};
+
+use clap::{Parser, error::ErrorKind};
+use serde::Serialize;
+
+use crate::{
+    cli::Cli,
+    exit::{Exit, Failure},
+    output::{Document, Output},
+};
+
+/// Runs one command line, program name first, and returns how it ended.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let output = Output::stdout(asks_for_json(&args));
+    let result = match Cli::try_parse_from(&args) {
+        Ok(cli) => command::run(cli, &output),
+        Err(error) => usage(&error, &output),
+    };
+    match result {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            if failure.exit() != Exit::Done {
+                output.failure(&failure);
+            }
+            failure.exit()
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Help {
+    text: String,
+}
+
+impl Document for Help {
+    const SCHEMA: &'static str = "dsc.help/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Help and version are answers; anything else that clap says is a failure.
+fn usage(error: &clap::Error, output: &Output) -> Result<(), Failure> {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let text = error.render().to_string();
+    if is_answer {
+        return output.document(&Help { text });
+    }
+    let (message, hint) = split_usage(&text);
+    Err(Failure::usage(message).with_hint(hint))
+}
+
+/// Turns the lines of clap into one sentence, and one about what to do.
+fn split_usage(text: &str) -> (String, String) {
+    let (mut message, mut hint) = (Vec::new(), Vec::new());
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    for line in lines.take_while(|line| !line.starts_with("Usage:")) {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => hint.push(tip),
+            None => message.push(line.strip_prefix("error: ").unwrap_or(line)),
+        }
+    }
+    if hint.is_empty() {
+        hint.push("`--help` lists what is accepted");
+    }
+    (message.join(" "), hint.join("; "))
+}
+
+/// Whether JSON was asked for, known before the command line is parsed or even valid.
+fn asks_for_json(args: &[OsString]) -> bool {
+    let is_cluster = |flags: &str| {
+        !flags.is_empty() && flags.chars().all(|c| "jv".contains(c)) && flags.contains('j')
+    };
+    args.iter()
+        .skip(1)
+        .filter_map(|arg| arg.to_str())
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == "--json" || arg.strip_prefix('-').is_some_and(is_cluster))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn json(args: &[&str]) -> bool {
+        asks_for_json(&args.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_recognised_before_parsing() {
+        assert!(
+            json(&["dsc", "health", "-j"]) && json(&["dsc", "--json"]) && json(&["dsc", "-vj"])
+        );
+        assert!(!json(&["dsc", "-v"]) && !json(&["dsc", "--", "-j"]) && !json(&["dsc", "-jx"]));
+    }
+
+    #[test]
+    fn what_clap_says_becomes_a_message_and_a_hint() {
+        let error = Cli::try_parse_from(["dsc", "confg"]).unwrap_err();
+        let (message, hint) = split_usage(&error.render().to_string());
+        assert_eq!(message, "unrecognized subcommand 'confg'");
+        assert_eq!(hint, "a similar subcommand exists: 'config'");
+    }
+}
