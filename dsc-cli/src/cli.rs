@@ -87,6 +87,20 @@ impl Globals {
 /// What to do. One variant per file of `command/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a whole chain in one process: funded accounts, validators, every role
+    Dev(command::dev::Args),
+    /// Keep the ledger and serve it
+    Blockchain(command::blockchain::Args),
+    /// Hold transactions until the ledger has them
+    Pool(command::pool::Args),
+    /// Open rounds and make blocks; or start, stop and look at one that runs
+    Metronome(command::metronome::Args),
+    /// Win blocks with one kind of proof
+    Validator(command::validator::Args),
+    /// Show how the network stands, again and again
+    Monitor(command::monitor::Args),
+    /// Write the genesis file of a new network
+    Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?
     Health(command::health::Args),
     /// Show, check or write the configuration

@@ -41,6 +41,39 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time of day that never goes back: the Unix time when it was made, and what has passed since.
+#[derive(Clone, Debug)]
+pub struct Time {
+    clock: SystemClock,
+    started: Millis,
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Time {
+    /// Starts from the machine's time of day.
+    pub fn new() -> Self {
+        let clock = SystemClock::new();
+        Self { clock, started: clock.unix() }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn now(&self) -> Millis {
+        let passed = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.started.plus(Millis(passed))
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,10 +81,10 @@ impl ConfigError {
     /// The stable code of the error.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::UnknownKey { .. } | Self::UnknownVariable { .. } => "unknown_key",
-            Self::Invalid { .. } => "invalid_value",
-            Self::Syntax { .. } => "invalid_toml",
-            Self::Read { .. } => "config_unreadable",
+            Self::UnknownKey { .. } | Self::UnknownVariable { .. } => "unknown-key",
+            Self::Invalid { .. } => "invalid-value",
+            Self::Syntax { .. } => "invalid-toml",
+            Self::Read { .. } => "config-unreadable",
         }
     }
 

@@ -7,6 +7,12 @@
 
 use std::{borrow::Cow, fmt, io, path::Path, process::ExitCode};
 
+use dsc_lib::{
+    address::AddressError,
+    ledger::{OpenError, StoreError},
+    proof::{BuildError, PrepareError},
+};
+
 use crate::{
     config::ConfigError,
     http::{BindError, ClientError, TokenError},
@@ -63,7 +69,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with exit code `exit` and a stable `code` in `snake_case`.
+    /// A failure with exit code `exit` and a stable `code` in `kebab-case`.
     pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
         Self { exit, code: code.into(), message: message.to_string(), hint: None }
     }
@@ -95,7 +101,7 @@ impl Failure {
 
     /// A passphrase that does not open a key.
     pub fn wrong_passphrase(message: impl fmt::Display) -> Self {
-        Self::new(Exit::WrongPassphrase, "wrong_passphrase", message)
+        Self::new(Exit::WrongPassphrase, "wrong-passphrase", message)
     }
 
     /// Stored data that does not decode or breaks a rule.
@@ -125,17 +131,17 @@ impl Failure {
 
     /// The reader of standard output has gone: the command stops, and nobody is told.
     pub(crate) fn reader_gone() -> Self {
-        Self::new(Exit::Done, "reader_gone", "the reader of standard output has gone")
+        Self::new(Exit::Done, "reader-gone", "the reader of standard output has gone")
     }
 
     /// A file that cannot be used: `doing` completes "cannot ... PATH".
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         let (exit, code) = match error.kind() {
-            io::ErrorKind::NotFound => (Exit::NotFound, "file_not_found"),
+            io::ErrorKind::NotFound => (Exit::NotFound, "file-not-found"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                (Exit::NoSpace, "disk_full")
+                (Exit::NoSpace, "disk-full")
             }
-            io::ErrorKind::OutOfMemory => (Exit::NoSpace, "out_of_memory"),
+            io::ErrorKind::OutOfMemory => (Exit::NoSpace, "out-of-memory"),
             _ => (Exit::Other, "file"),
         };
         Self::new(exit, code, format_args!("cannot {doing} {}: {error}", path.display()))
@@ -189,7 +195,7 @@ impl From<ConfigError> for Failure {
 
 impl From<LoggingError> for Failure {
     fn from(error: LoggingError) -> Self {
-        Self::configuration("invalid_log_filter", &error)
+        Self::configuration("invalid-log-filter", &error)
             .with_hint("use a level, or TARGET=LEVEL pairs split by commas: `RUST_LOG=info`")
     }
 }
@@ -197,7 +203,7 @@ impl From<LoggingError> for Failure {
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         match &error {
-            LockError::Held { .. } => Self::other("data_folder_in_use", &error)
+            LockError::Held { .. } => Self::other("data-folder-in-use", &error)
                 .with_hint("stop that process, or choose another folder with --data-dir"),
             LockError::File { path, source } => Self::file("lock", path, source),
         }
@@ -214,9 +220,9 @@ impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         match &error {
             TokenError::File { path, source } => Self::file("read the token file", path, source),
-            TokenError::Exposed { path, .. } => Self::configuration("token_exposed", &error)
+            TokenError::Exposed { path, .. } => Self::configuration("token-exposed", &error)
                 .with_hint(format_args!("run `chmod 600 {}`", path.display())),
-            TokenError::Weak { .. } => Self::configuration("token_weak", &error)
+            TokenError::Weak { .. } => Self::configuration("token-weak", &error)
                 .with_hint("delete the file, and a new token is made at the next start"),
         }
     }
@@ -228,8 +234,8 @@ impl From<PassphraseError> for Failure {
             PassphraseError::Unreadable { path, error } => {
                 Self::file("read the passphrase from", path, error)
             }
-            PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no_terminal", &error),
-            _ => Self::new(Exit::Usage, "invalid_passphrase", &error),
+            PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no-terminal", &error),
+            _ => Self::new(Exit::Usage, "invalid-passphrase", &error),
         }
     }
 }
@@ -237,16 +243,16 @@ impl From<PassphraseError> for Failure {
 impl From<KeystoreError> for Failure {
     fn from(error: KeystoreError) -> Self {
         match &error {
-            KeystoreError::NotFound { .. } => Self::not_found("key_not_found", &error)
+            KeystoreError::NotFound { .. } => Self::not_found("key-not-found", &error)
                 .with_hint("`dsc wallet list` shows the keys, `dsc wallet create` makes one"),
             KeystoreError::Exists { .. } => {
-                Self::rejected("key_exists", &error).with_hint("choose another name")
+                Self::rejected("key-exists", &error).with_hint("choose another name")
             }
             KeystoreError::WrongPassphrase { .. } => Self::wrong_passphrase(&error),
             KeystoreError::Corrupt { .. } => {
-                Self::corrupt("key_corrupt", &error).with_hint("restore the file from a backup")
+                Self::corrupt("key-corrupt", &error).with_hint("restore the file from a backup")
             }
-            KeystoreError::Generate(_) => Self::other("key_not_made", &error),
+            KeystoreError::Generate(_) => Self::other("key-not-made", &error),
             KeystoreError::Io { action, path, error } => Self::file(action, path, error),
         }
     }
@@ -256,16 +262,68 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Problem(problem) => Self::from_problem(problem),
-            ClientError::Connect { .. } => Self::unreachable("cannot_connect", &error)
+            ClientError::Connect { .. } => Self::unreachable("cannot-connect", &error)
                 .with_hint("start that role, or point to it with its --*-url flag"),
-            ClientError::Timeout { .. } => Self::outcome_unknown("timed_out", &error)
+            ClientError::Timeout { .. } => Self::outcome_unknown("timed-out", &error)
                 .with_hint("the request may still have been carried out: check before repeating"),
-            ClientError::Lost { .. } => Self::outcome_unknown("connection_lost", &error)
+            ClientError::Lost { .. } => Self::outcome_unknown("connection-lost", &error)
                 .with_hint("the request may still have been carried out: check before repeating"),
-            ClientError::TooLarge { .. } => Self::other("answer_too_large", &error),
-            ClientError::Malformed { .. } => Self::other("answer_malformed", &error)
+            ClientError::TooLarge { .. } => Self::other("answer-too-large", &error),
+            ClientError::Malformed { .. } => Self::other("answer-malformed", &error)
                 .with_hint("is another kind of server listening at that address?"),
-            ClientError::Url { .. } => Self::configuration("invalid_url", &error),
+            ClientError::Url { .. } => Self::configuration("invalid-url", &error),
+        }
+    }
+}
+
+impl From<AddressError> for Failure {
+    fn from(error: AddressError) -> Self {
+        let failure = Self::new(Exit::Usage, "invalid-address", &error);
+        match error {
+            AddressError::WrongPrefix { .. } => failure
+                .with_hint("addresses of development networks start with dscd1, others with dsc1"),
+            _ => failure.with_hint("copy the whole address; `dsc wallet list` shows your own"),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Corrupt { .. } => Self::corrupt("ledger-corrupt", &error)
+                .with_hint("restore the file from a backup, or fetch the chain anew"),
+            _ => Self::other("ledger-store", &error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Locked => Self::other("data-folder-in-use", &error)
+                .with_hint("stop that process, or choose another folder with --data-dir"),
+            OpenError::Missing => Self::not_found("ledger-not-found", &error)
+                .with_hint("pass --genesis FILE the first time; `dsc genesis` writes one"),
+            OpenError::OtherChain { .. } => Self::configuration("wrong-chain", &error)
+                .with_hint("use the genesis this folder was started with, or another --data-dir"),
+            OpenError::Store(error) => error.into(),
+            _ => Self::corrupt("ledger-corrupt", &error)
+                .with_hint("restore the file from a backup, or fetch the chain anew"),
+        }
+    }
+}
+
+impl From<PrepareError> for Failure {
+    fn from(error: PrepareError) -> Self {
+        let message = error.to_string();
+        match error {
+            PrepareError::Size { .. } | PrepareError::NoIndex => Self::usage(message),
+            PrepareError::Build(BuildError::Cancelled) => Self::interrupted(message),
+            PrepareError::Build(_) => Self::no_space("not-enough-memory", message),
+            PrepareError::Plot(_) => Self::other("plot-failed", message),
+            PrepareError::Vault(_) => Self::corrupt("vault-corrupt", message)
+                .with_hint("`dsc vault check` says what is wrong; delete the file to plot it anew"),
+            _ => Self::other("not-prepared", message),
         }
     }
 }
@@ -296,7 +354,7 @@ mod tests {
     fn problem(status: u16) -> ClientError {
         ClientError::Problem(RemoteProblem {
             status,
-            code: "some_code".into(),
+            code: "some-code".into(),
             detail: "some detail".into(),
             hint: None,
             retry_after: Some(Duration::from_secs(2)),
@@ -339,7 +397,7 @@ mod tests {
         for (status, exit) in cases {
             let failure = Failure::from(problem(status));
             assert_eq!(failure.exit(), exit, "{status}");
-            assert_eq!(failure.code(), "some_code");
+            assert_eq!(failure.code(), "some-code");
             assert_eq!(failure.message(), "some detail");
             assert_eq!(failure.hint(), Some("try again in 2 s"));
         }

@@ -26,7 +26,7 @@ fn failure(path: &Path, error: &KeyError) -> Failure {
     let message = format!("{}: {error}", path.display());
     match error {
         KeyError::WrongPassphrase => Failure::wrong_passphrase(message),
-        _ => Failure::corrupt("invalid_key", message)
+        _ => Failure::corrupt("invalid-key", message)
             .with_hint("a key is RSA-2048 in PKCS#8 PEM; `openssl pkey -in FILE` shows what it is"),
     }
 }

@@ -11,14 +11,18 @@ pub mod duration;
 pub mod entropy;
 pub mod exit;
 pub mod http;
+mod key_file;
 #[allow(dead_code, reason = "the wallet commands use it")]
 mod keystore;
 pub mod lock;
 pub mod logging;
+mod network;
+mod node;
 pub mod output;
 #[allow(dead_code, reason = "the wallet commands use it")]
 mod passphrase;
 pub mod progress;
+mod role;
 pub mod shutdown;
 
 use std::{ffi::OsString, fmt};

@@ -65,7 +65,7 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Chain, Failure> {
     let text = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
     let genesis: Genesis = serde_json::from_slice(&text).map_err(|error| {
         let message = format!("{} is not a genesis: {error}", path.display());
-        Failure::configuration("invalid_genesis", message)
+        Failure::configuration("invalid-genesis", message)
             .with_hint("`dsc genesis` writes a correct one")
     })?;
     check(genesis)
@@ -73,9 +73,9 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Chain, Failure> {
 
 /// Checks a genesis, and that nobody's coins hang on a key that everybody has.
 pub(crate) fn check(genesis: Genesis) -> Result<Chain, Failure> {
-    let chain = genesis
-        .check()
-        .map_err(|error| Failure::configuration("invalid_genesis", format!("the genesis: {error}")))?;
+    let chain = genesis.check().map_err(|error| {
+        Failure::configuration("invalid-genesis", format!("the genesis: {error}"))
+    })?;
     refuse_published_keys(&chain)?;
     Ok(chain)
 }
@@ -93,10 +93,20 @@ fn refuse_published_keys(chain: &Chain) -> Result<(), Failure> {
     };
     if addresses.any(used) {
         let message = "the genesis uses a published development key, and is not for development";
-        return Err(Failure::configuration("published_key", message)
+        return Err(Failure::configuration("published-key", message)
             .with_hint("make keys of your own with `dsc wallet create`, or set development"));
     }
     Ok(())
+}
+
+/// Refuses what only development networks have.
+pub(crate) fn require_development(chain: &Chain, what: &str) -> Result<(), Failure> {
+    if chain.genesis().development {
+        return Ok(());
+    }
+    let message = format!("{what} is for development networks, {} is none", chain.network());
+    Err(Failure::configuration("published-key", message)
+        .with_hint("use a key of your own: `dsc wallet create` makes one"))
 }
 
 /// Asks a role for the genesis; `path` has the last word if it is given.
@@ -150,11 +160,10 @@ mod tests {
     #[test]
     fn published_keys_are_refused_elsewhere() {
         let mut genesis = dsc_lib::testing::genesis();
-        genesis.metronomes =
-            codec::List::new(vec![*metronome_key().public()]).unwrap();
+        genesis.metronomes = codec::List::new(vec![*metronome_key().public()]).unwrap();
         assert!(check(genesis.clone()).is_ok());
         genesis.development = false;
         let failure = check(genesis).unwrap_err();
-        assert_eq!((failure.exit(), failure.code()), (Exit::Configuration, "published_key"));
+        assert_eq!((failure.exit(), failure.code()), (Exit::Configuration, "published-key"));
     }
 }

@@ -12,7 +12,7 @@ use dsc_lib::{
     keys::SecretKey,
     ledger::Ledger,
     mempool,
-    proof::{Miner, ProofKind, Progress, Prover, Resources},
+    proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
         blockchain::Blockchain,
         metronome::{Metronome, Settings},
@@ -154,7 +154,7 @@ pub(crate) fn prover(
     let folder: &PathBuf = &mine.resources.folder;
     fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
     let engine = chain.engine(mine.kind).ok_or_else(|| {
-        Failure::not_found("unknown_engine", format!("this chain has no engine {}", mine.kind))
+        Failure::not_found("unknown-engine", format!("this chain has no engine {}", mine.kind))
     })?;
     Ok(engine.prepare(&mine.miner, &mine.resources, progress)?)
 }

@@ -137,7 +137,7 @@ impl Output {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.write_all(bytes).and_then(|()| sink.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::reader_gone(),
-            io::ErrorKind::StorageFull => Failure::no_space("disk_full", "standard output is full"),
+            io::ErrorKind::StorageFull => Failure::no_space("disk-full", "standard output is full"),
             _ => Failure::other("output", format_args!("cannot write the answer: {error}")),
         })
     }

@@ -95,7 +95,7 @@ fn an_unknown_key_is_exit_9_with_a_suggestion() {
     for args in [&["config", "show"] as &[&str], &["config", "check"], &["health"]] {
         let output = dsc.run(&[args, &["-j"]].concat());
         let expected = (
-            "unknown_key".to_owned(),
+            "unknown-key".to_owned(),
             "dsc.toml: unknown key `pool.ulr`".to_owned(),
             "did you mean `pool.url`?".to_owned(),
         );
@@ -115,7 +115,7 @@ fn an_unknown_variable_is_exit_9_with_a_suggestion() {
     let mut command = dsc.command(&["config", "show", "-j"]);
     let output = command.env("DSC_POOL__ULR", "x").output().unwrap();
     let (code, _, hint) = error(&output);
-    assert_eq!((exit(&output), code.as_str()), (9, "unknown_key"));
+    assert_eq!((exit(&output), code.as_str()), (9, "unknown-key"));
     assert_eq!(hint, "did you mean `DSC_POOL__URL`?");
 }
 
@@ -125,12 +125,12 @@ fn a_value_that_does_not_fit_is_exit_2_in_a_flag_and_9_elsewhere() {
     assert_eq!(exit(&dsc.run(&["config", "show", "--pool-url", "nowhere"])), 2);
     let mut command = dsc.command(&["config", "show", "-j"]);
     let output = command.env("DSC_POOL__URL", "nowhere").output().unwrap();
-    assert_eq!((exit(&output), error(&output).0.as_str()), (9, "invalid_value"));
+    assert_eq!((exit(&output), error(&output).0.as_str()), (9, "invalid-value"));
     let missing = dsc.run(&["config", "show", "-j", "--config", "missing.toml"]);
-    assert_eq!((exit(&missing), error(&missing).0.as_str()), (9, "config_unreadable"));
+    assert_eq!((exit(&missing), error(&missing).0.as_str()), (9, "config-unreadable"));
     let mut command = dsc.command(&["health", "-j"]);
     let output = command.env("RUST_LOG", "dsc=loud").output().unwrap();
-    assert_eq!((exit(&output), error(&output).0.as_str()), (9, "invalid_log_filter"));
+    assert_eq!((exit(&output), error(&output).0.as_str()), (9, "invalid-log-filter"));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_role_that_is_not_there_is_exit_6() {
     let url = format!("http://127.0.0.1:{port}");
     let output = dsc.run(&["health", "--url", &url, "-j"]);
     let (code, message, _) = error(&output);
-    assert_eq!((exit(&output), code.as_str()), (6, "cannot_connect"));
+    assert_eq!((exit(&output), code.as_str()), (6, "cannot-connect"));
     assert!(message.starts_with(&format!("cannot connect to {url}: ")), "{message}");
 }
 

@@ -11,7 +11,6 @@
 
 use std::ops::Deref;
 
-pub use bincode::{Decode, Encode};
 use bincode::{
     BorrowDecode,
     config::{Configuration, Fixint, LittleEndian, NoLimit},
@@ -19,6 +18,7 @@ use bincode::{
     enc::Encoder,
     error::{DecodeError as BincodeError, EncodeError},
 };
+pub use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 

@@ -147,8 +147,7 @@ impl Network {
         let ledger = node::blockchain(&host, blockchain, &folder.join("blockchain"), known)?;
         let faucet = Some(network::faucet_key());
         let pool_folder = folder.join("pool");
-        let pool =
-            node::pool(&host, pool, &pool_folder, chain.clone(), faucet, transport.clone())?;
+        let pool = node::pool(&host, pool, &pool_folder, chain.clone(), faucet, transport.clone())?;
         let settings = Settings {
             key: network::metronome_key(),
             epoch: 0,
@@ -235,7 +234,8 @@ fn clear(folder: &Path) -> Result<(), Failure> {
 fn sockets(base: u16) -> Result<[Socket; 4], Failure> {
     let bind = |role: &'static str, offset: u16| {
         let port = if base == 0 { Some(0) } else { base.checked_add(offset) };
-        let port = port.ok_or_else(|| Failure::usage("--port-base leaves no room for four ports"))?;
+        let port =
+            port.ok_or_else(|| Failure::usage("--port-base leaves no room for four ports"))?;
         Socket::bind_with(role, "--port-base", ([127, 0, 0, 1], port).into())
     };
     Ok([bind("monitor", 0)?, bind("blockchain", 1)?, bind("pool", 2)?, bind("metronome", 3)?])

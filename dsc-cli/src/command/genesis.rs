@@ -10,7 +10,7 @@ use std::{
 use dsc_lib::{
     address::{Address, Prefix},
     codec::List,
-    genesis::{EngineGenesis, Endowment, Genesis, Limits, VERSION},
+    genesis::{Endowment, EngineGenesis, Genesis, Limits, VERSION},
     hash::Digest,
     keys::PublicKey,
     proof::{ENGINES, Entry, Params},
@@ -119,9 +119,8 @@ impl Plan {
         self.accounts.sort_unstable_by_key(|account| account.address);
         let interval = u64::try_from(self.block_time.as_millis()).unwrap_or(u64::MAX);
         let reward = Amount::from_coins(REWARD_COINS).unwrap_or_default();
-        let wrong = |what: &str, error: &dyn fmt::Display| {
-            Failure::usage(format!("{what}: {error}"))
-        };
+        let wrong =
+            |what: &str, error: &dyn fmt::Display| Failure::usage(format!("{what}: {error}"));
         Ok(Genesis {
             version: VERSION,
             network: List::new(self.network.into_bytes()).map_err(|e| wrong("--network", &e))?,
@@ -149,9 +148,8 @@ pub(crate) fn engine_genesis(values: Vec<u64>, tries: u64) -> Result<EngineGenes
 
 fn engine(entry: &Entry, args: &Args) -> Result<EngineGenesis, Failure> {
     let value = |param: &dsc_lib::proof::Param| {
-        let named = |(engine, name, _): &&(String, String, u64)| {
-            engine == entry.name && name == param.name
-        };
+        let named =
+            |(engine, name, _): &&(String, String, u64)| engine == entry.name && name == param.name;
         args.param.iter().find(named).map_or(param.default, |(_, _, value)| *value)
     };
     let values: Vec<u64> = entry.params.iter().map(value).collect();
@@ -172,18 +170,18 @@ fn metronomes(args: &Args) -> Result<Vec<PublicKey>, Failure> {
         if args.development {
             return Ok(vec![*network::metronome_key().public()]);
         }
-        return Err(Failure::usage("a network needs the public key of a metronome")
-            .with_hint("pass --metronome FILE; `dsc wallet create` makes keys, \
-                `dsc wallet show NAME --pem` writes the public one"));
+        return Err(Failure::usage("a network needs the public key of a metronome").with_hint(
+            "pass --metronome FILE; `dsc wallet create` makes keys, \
+                `dsc wallet show NAME --pem` writes the public one",
+        ));
     }
     args.metronome.iter().map(|path| public_key(path)).collect()
 }
 
 fn public_key(path: &Path) -> Result<PublicKey, Failure> {
     let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    PublicKey::from_spki_pem(&text).map_err(|error| {
-        Failure::corrupt("invalid-key", format!("{}: {error}", path.display()))
-    })
+    PublicKey::from_spki_pem(&text)
+        .map_err(|error| Failure::corrupt("invalid-key", format!("{}: {error}", path.display())))
 }
 
 fn accounts(args: &Args) -> Result<Vec<Endowment>, Failure> {

@@ -79,7 +79,7 @@ fn probe(role: &str, url: &str, context: &Context<'_>) -> Result<Probed, Failure
     }
     if !role.is_empty() && role != found {
         let message = format!("the role at {url} is {found}, not {role}");
-        return Err(Failure::configuration("wrong_role", message)
+        return Err(Failure::configuration("wrong-role", message)
             .with_hint(format_args!("point to the {role} with its --{role}-url flag")));
     }
     let _: serde_json::Value = client.get_json("/readyz")?;

@@ -97,7 +97,7 @@ fn serve(args: &RunArgs, context: &Context<'_>) -> Result<(), Failure> {
 fn key(args: &RunArgs, chain: &Chain) -> Result<SecretKey, Failure> {
     let key = match &args.key {
         Some(path) => {
-            let source = Source::from_flags(args.passphrase_file.clone(), args.passphrase_fd);
+            let source = Source::from_flags(args.passphrase_file.clone(), args.passphrase_fd)?;
             key_file::read(path, &source)?
         }
         None if args.dev_key => {
@@ -113,7 +113,7 @@ fn key(args: &RunArgs, chain: &Chain) -> Result<SecretKey, Failure> {
     if chain.metronome(&address).is_none() {
         let address = address.to_text(chain.prefix());
         let message = format!("genesis does not authorise the metronome key of {address}");
-        return Err(Failure::configuration("unknown_metronome", message)
+        return Err(Failure::configuration("unknown-metronome", message)
             .with_hint("use the key that was named with `dsc genesis --metronome`"));
     }
     Ok(key)
@@ -134,7 +134,11 @@ impl Document for Shown {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Status { running, round, interval, validators, fault } = &self.0;
-        writeln!(f, "{}, a block every {interval} ms", if *running { "running" } else { "stopped" })?;
+        writeln!(
+            f,
+            "{}, a block every {interval} ms",
+            if *running { "running" } else { "stopped" }
+        )?;
         if let Some(round) = round {
             writeln!(f, "round {} closes in {} ms", round.height, round.closes_in)?;
         }

@@ -1,8 +1,16 @@
 //! The commands: one file each, thin over the library.
 
+pub(crate) mod blockchain;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod dev;
+pub(crate) mod genesis;
 pub(crate) mod health;
+pub(crate) mod metronome;
+pub(crate) mod monitor;
+pub(crate) mod pool;
+mod role;
+pub(crate) mod validator;
 
 use crate::{
     cli::{Cli, Command, Globals},
@@ -37,6 +45,13 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         // These two work whatever the configuration says, to help mend it.
         Command::Completions(args) => completions::run(&args, output),
         Command::Config(args) => config::run(&args, globals, output),
+        Command::Dev(args) => dev::run(&args, &Context::open(globals, output)?),
+        Command::Blockchain(args) => blockchain::run(&args, &Context::open(globals, output)?),
+        Command::Pool(args) => pool::run(&args, &Context::open(globals, output)?),
+        Command::Metronome(args) => metronome::run(&args, &Context::open(globals, output)?),
+        Command::Validator(args) => validator::run(&args, &Context::open(globals, output)?),
+        Command::Monitor(args) => monitor::run(&args, &Context::open(globals, output)?),
+        Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
         Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
     }
 }

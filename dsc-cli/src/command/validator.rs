@@ -97,7 +97,7 @@ fn kept_fingerprint(path: &Path) -> Result<Fingerprint, Failure> {
     if path.exists() {
         let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
         return text.trim().parse().map_err(|error| {
-            Failure::corrupt("invalid_fingerprint", format!("{}: {error}", path.display()))
+            Failure::corrupt("invalid-fingerprint", format!("{}: {error}", path.display()))
         });
     }
     let fingerprint = Fingerprint(OsEntropy.uuid());

@@ -153,9 +153,9 @@ pub(super) async fn guard(
         return next.run(request).await;
     }
     let (status, code) = if headers.contains_key(header::AUTHORIZATION) {
-        (StatusCode::FORBIDDEN, "wrong_token")
+        (StatusCode::FORBIDDEN, "wrong-token")
     } else {
-        (StatusCode::UNAUTHORIZED, "token_required")
+        (StatusCode::UNAUTHORIZED, "token-required")
     };
     let problem = Problem::new(status, code, "only an administrator may do this")
         .with_hint("run the command on the machine of the role, or send its token");

@@ -22,15 +22,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(Problem::new(status, "unsupported_media_type", "the body is not JSON")
+            return Err(Problem::new(status, "unsupported-media-type", "the body is not JSON")
                 .with_hint("send `content-type: application/json`"));
         }
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|error| Problem::malformed("bad_request", error))?;
+            .map_err(|error| Problem::malformed("bad-request", error))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
-            Category::Data => Problem::malformed("invalid_json", error),
-            _ => Problem::malformed("malformed_json", error),
+            Category::Data => Problem::malformed("invalid-json", error),
+            _ => Problem::malformed("malformed-json", error),
         })
     }
 }

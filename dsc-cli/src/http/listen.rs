@@ -41,8 +41,8 @@ impl BindError {
     /// The stable code of the error.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Taken { .. } => "port_taken",
-            Self::Refused { .. } => "cannot_listen",
+            Self::Taken { .. } => "port-taken",
+            Self::Refused { .. } => "cannot-listen",
         }
     }
 

@@ -34,7 +34,7 @@ struct Fields<'a> {
 }
 
 impl Problem {
-    /// A problem with a stable `code` in `snake_case` and one sentence about this occurrence.
+    /// A problem with a stable `code` in `kebab-case` and one sentence about this occurrence.
     pub fn new(
         status: StatusCode,
         code: impl Into<Cow<'static, str>>,
@@ -77,7 +77,7 @@ impl Problem {
 
     /// 504: the time for the work was not enough; it may still be carried out.
     pub fn timed_out(detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", detail)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail)
     }
 
     /// Adds what to do about it.
@@ -107,12 +107,12 @@ impl Problem {
     /// The problem of an error that a library answered as text.
     pub(super) fn from_status(status: StatusCode, detail: String) -> Self {
         let code = match status.as_u16() {
-            404 => "not_found",
-            405 => "method_not_allowed",
-            408 => "body_timed_out",
-            413 => "body_too_large",
-            415 => "unsupported_media_type",
-            400..500 => "bad_request",
+            404 => "not-found",
+            405 => "method-not-allowed",
+            408 => "body-timed-out",
+            413 => "body-too-large",
+            415 => "unsupported-media-type",
+            400..500 => "bad-request",
             503 => "unavailable",
             _ => "internal",
         };

@@ -106,7 +106,7 @@ impl Server {
 }
 
 async fn busy() -> Response {
-    let problem = Problem::unavailable("too_many_connections", "every connection is in use")
+    let problem = Problem::unavailable("too-many-connections", "every connection is in use")
         .with_retry_after(Duration::from_secs(1));
     ([(header::CONNECTION, "close")], problem).into_response()
 }

@@ -195,7 +195,7 @@ async fn wait(State(bounds): State<Bounds>, request: Request, next: Next) -> Res
             Err(_) => Problem::timed_out("nothing happened in time").into_response(),
         },
         () = bounds.shutdown.requested() => {
-            closing(Problem::unavailable("shutting_down", "the role is shutting down"))
+            closing(Problem::unavailable("shutting-down", "the role is shutting down"))
         }
     }
 }
@@ -231,7 +231,7 @@ impl Bounds {
         let received = timeout(self.body_time, self.collect(body)).await;
         let (bytes, memory) = received.map_err(|_| {
             let detail = format!("the body did not arrive within {:?}", self.body_time);
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timed_out", detail)
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail)
         })??;
         Ok((Request::from_parts(head, Body::from(bytes)), memory))
     }
@@ -242,7 +242,7 @@ impl Bounds {
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
         let (mut bytes, mut memory) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Problem::malformed("bad_request", error))?;
+            let frame = frame.map_err(|error| Problem::malformed("bad-request", error))?;
             let Ok(data) = frame.into_data() else { continue };
             if data.len() > self.bytes_max.saturating_sub(bytes.len()) {
                 drop(bytes);
@@ -277,7 +277,7 @@ impl Bounds {
 
     fn too_large(&self) -> Problem {
         let detail = format!("the body is larger than {} bytes", self.bytes_max);
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
             .with_hint("send smaller batches")
     }
 }
@@ -342,7 +342,7 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap, name: &header::HeaderName) {
 }
 
 async fn unknown_path(request: Request) -> Problem {
-    Problem::not_found("unknown_path", format_args!("there is no {}", request.uri().path()))
+    Problem::not_found("unknown-path", format_args!("there is no {}", request.uri().path()))
 }
 
 #[derive(Serialize)]
@@ -377,7 +377,7 @@ async fn readyz(State(observer): State<Arc<Observer>>) -> Response {
         return Json(Readiness { schema: "dsc.ready/1", ready: true, checks }).into_response();
     }
     let detail = format!("the {} is not ready: {}", observer.role, failed.join("; "));
-    Problem::unavailable("not_ready", detail)
+    Problem::unavailable("not-ready", detail)
         .with_retry_after(Duration::from_secs(1))
         .into_response()
 }

@@ -141,11 +141,11 @@ fn documents_and_bytes_go_both_ways() {
 fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let server = Running::start(quick(), |site| site.routes(echo()));
     let unknown = problem_of(server.client().get_bytes("/v1/nothing").unwrap_err());
-    assert_eq!((unknown.status, unknown.code.as_str()), (404, "unknown_path"));
+    assert_eq!((unknown.status, unknown.code.as_str()), (404, "unknown-path"));
     assert_eq!(unknown.detail, "there is no /v1/nothing");
     let answer = server.raw("GET /v1/json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let (status, body) = problem(&answer);
-    assert_eq!((status, &body["code"]), (405, &"method_not_allowed".into()));
+    assert_eq!((status, &body["code"]), (405, &"method-not-allowed".into()));
     assert!(answer.to_lowercase().contains("allow: post"), "{answer}");
 }
 
@@ -154,7 +154,7 @@ fn a_body_that_is_too_large_is_413() {
     let server = Running::start(quick(), |site| site.routes(echo()));
     for len in [4097, 1 << 20] {
         let error = problem_of(server.client().post_bytes("/v1/bytes", &vec![0; len]).unwrap_err());
-        assert_eq!((error.status, error.code.as_str()), (413, "body_too_large"), "{len}");
+        assert_eq!((error.status, error.code.as_str()), (413, "body-too-large"), "{len}");
         assert_eq!(error.detail, "the body is larger than 4096 bytes");
     }
     let ask = "POST /v1/bytes HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\
@@ -174,11 +174,11 @@ fn a_body_that_is_not_the_json_expected_is_400_or_415() {
     };
     let json = "application/json; charset=utf-8";
     let cases = [
-        (json, "{\"height\":", 400, "malformed_json"),
-        (json, "\u{fffd}", 400, "malformed_json"),
-        (json, "{}", 400, "invalid_json"),
-        (json, "{\"height\":-1}", 400, "invalid_json"),
-        ("text/plain", "{\"height\":1}", 415, "unsupported_media_type"),
+        (json, "{\"height\":", 400, "malformed-json"),
+        (json, "\u{fffd}", 400, "malformed-json"),
+        (json, "{}", 400, "invalid-json"),
+        (json, "{\"height\":-1}", 400, "invalid-json"),
+        ("text/plain", "{\"height\":1}", 415, "unsupported-media-type"),
     ];
     for (media_type, body, status, code) in cases {
         let (got, problem) = send(media_type, body);
@@ -198,7 +198,7 @@ fn slow_heads_and_bodies_are_cut_and_hold_up_nobody() {
     slow_body.write_all(head.as_bytes()).unwrap();
     assert_eq!(server.client().post_bytes("/v1/bytes", b"quick").unwrap(), b"quick");
     let (status, body) = problem(&read_to_end(&mut slow_body));
-    assert_eq!((status, &body["code"]), (408, &"body_timed_out".into()));
+    assert_eq!((status, &body["code"]), (408, &"body-timed-out".into()));
     read_to_end(&mut slow_head);
     assert_eq!(read_to_end(&mut silent), "");
 }
@@ -238,7 +238,7 @@ fn connections_beyond_the_limit_are_told_so() {
     let client = server.client();
     assert_eq!(client.post_bytes("/v1/bytes", b"first").unwrap(), b"first");
     let (status, body) = problem(&server.raw("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"));
-    assert_eq!((status, &body["code"]), (503, &"too_many_connections".into()));
+    assert_eq!((status, &body["code"]), (503, &"too-many-connections".into()));
     assert_eq!(client.post_bytes("/v1/bytes", b"still").unwrap(), b"still");
 }
 
@@ -255,7 +255,7 @@ fn a_handler_that_panics_or_takes_too_long_is_answered_for() {
             .route(
                 "/full",
                 get(async || {
-                    Problem::too_many("pool_full", "the pool is full", Duration::from_millis(1500))
+                    Problem::too_many("pool-full", "the pool is full", Duration::from_millis(1500))
                 }),
             );
         site.routes(routes)
@@ -263,7 +263,7 @@ fn a_handler_that_panics_or_takes_too_long_is_answered_for() {
     let client = server.client();
     let get = |path| problem_of(client.get_bytes(path).unwrap_err());
     assert_eq!((get("/panic").status, get("/panic").code.as_str()), (500, "internal"));
-    assert_eq!((get("/never").status, get("/never").code.as_str()), (504, "timed_out"));
+    assert_eq!((get("/never").status, get("/never").code.as_str()), (504, "timed-out"));
     let full = get("/full");
     assert_eq!((full.status, full.retry_after), (429, Some(Duration::from_secs(2))));
 }
@@ -279,7 +279,7 @@ fn health_readiness_and_metrics_are_told() {
     let alive: serde_json::Value = client.get_json("/healthz").unwrap();
     assert_eq!((&alive["schema"], &alive["role"]), (&"dsc.alive/1".into(), &"test".into()));
     let not_ready = problem_of(client.get_bytes("/readyz").unwrap_err());
-    assert_eq!((not_ready.status, not_ready.code.as_str()), (503, "not_ready"));
+    assert_eq!((not_ready.status, not_ready.code.as_str()), (503, "not-ready"));
     assert_eq!(not_ready.detail, "the test is not ready: blockchain: no answer");
     let figures = String::from_utf8(client.get_bytes("/metrics").unwrap()).unwrap();
     let expected = "dsc_http_requests_total{role=\"test\",route=\"/readyz\",code=\"503\"} 1\n";
@@ -305,9 +305,9 @@ fn administration_needs_a_token_unless_it_comes_from_this_machine() {
         ))
     };
     let (status, body) = problem(&send(""));
-    assert_eq!((status, &body["code"]), (401, &"token_required".into()));
+    assert_eq!((status, &body["code"]), (401, &"token-required".into()));
     let (status, body) = problem(&send("authorization: Bearer 0\r\n"));
-    assert_eq!((status, &body["code"]), (403, &"wrong_token".into()));
+    assert_eq!((status, &body["code"]), (403, &"wrong-token".into()));
     let answer = send(&format!("authorization: Bearer {}\r\n", token.secret()));
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(server.client().with_token(token).post_bytes("/v1/stop", b"").is_ok());

@@ -65,7 +65,10 @@ fn write_figures(server: &Server, text: &mut String) {
     let height = state.height().map_or(-1.0, |height| height.0 as f64);
     let seconds = state.tip().time.0 / 1000;
     let _ = writeln!(text, "# TYPE dsc_chain_height gauge\ndsc_chain_height {height}");
-    let _ = writeln!(text, "# TYPE dsc_tip_timestamp_seconds gauge\ndsc_tip_timestamp_seconds {seconds}");
+    let _ = writeln!(
+        text,
+        "# TYPE dsc_tip_timestamp_seconds gauge\ndsc_tip_timestamp_seconds {seconds}"
+    );
     let _ = writeln!(text, "# TYPE dsc_blocks_total counter");
     let wins = held.ledger().wins();
     for (kind, count) in dsc_lib::proof::ProofKind::all().zip(wins.by_engine()) {
@@ -77,12 +80,12 @@ fn write_figures(server: &Server, text: &mut String) {
 /// The fault of this server, not of the client.
 fn broken(error: &StoreError) -> Problem {
     tracing::error!(%error, "the store failed");
-    Problem::unavailable("store_failed", "this server cannot use its store")
+    Problem::unavailable("store-failed", "this server cannot use its store")
         .with_hint("the log of the server says more")
 }
 
 fn not_found(what: impl std::fmt::Display) -> Problem {
-    Problem::not_found("not_found", format_args!("there is no {what} on the ledger"))
+    Problem::not_found("not-found", format_args!("there is no {what} on the ledger"))
 }
 
 async fn info(State(server): State<Server>) -> Result<Response, Problem> {
@@ -111,9 +114,8 @@ async fn blocks(
     State(server): State<Server>,
     Asked(asked): Asked<From>,
 ) -> Result<Response, Problem> {
-    let reached = |chain: &mut Blockchain| {
-        (chain.ledger().state().round().height > asked.from).then_some(())
-    };
+    let reached =
+        |chain: &mut Blockchain| (chain.ledger().state().round().height > asked.from).then_some(());
     server.until(bounded(asked.wait), reached).await;
     let read = move || server.lock().blocks(asked.from).map_err(|e| broken(&e));
     let listed: Result<Vec<_>, _> = blocking(read).await?.into_iter().map(List::new).collect();
@@ -138,7 +140,7 @@ fn submit_problem(error: &SubmitError) -> Problem {
         Some(refusal) => refused(&refusal),
         None => {
             tracing::error!(%error, "a block could not be stored");
-            Problem::unavailable("store_failed", "this server could not store the block")
+            Problem::unavailable("store-failed", "this server could not store the block")
         }
     }
 }
@@ -154,7 +156,7 @@ fn height_of(chain: &Blockchain, which: &str) -> Result<Height, Problem> {
     }
     let hash: Digest = which.parse().map_err(|_| {
         let detail = format!("`{which}` is neither a height, nor a block hash, nor `tip`");
-        Problem::malformed("invalid_block", detail)
+        Problem::malformed("invalid-block", detail)
     })?;
     let found = ledger.height_of(&hash).map_err(|error| broken(&error))?;
     found.ok_or_else(|| not_found(format_args!("block {which}")))

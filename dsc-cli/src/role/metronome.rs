@@ -96,13 +96,16 @@ async fn hand_in(
 
 fn read_hand_in(body: HandInBody) -> Result<HandIn, Problem> {
     let malformed = |error: &dyn std::fmt::Display| {
-        Problem::malformed("not_canonical", format_args!("the proof entry: {error}"))
+        Problem::malformed("not-canonical", format_args!("the proof entry: {error}"))
     };
     let Some(text) = body.entry else { return Ok(body.report) };
     let bytes = hex::decode(text).map_err(|error| malformed(&error))?;
     let entry: ProofEntry = codec::decode(&bytes).map_err(|error| malformed(&error))?;
     if entry.miner != body.report.miner {
-        return Err(Problem::rejected("wrong_miner", "the proof is of another miner than reported"));
+        return Err(Problem::rejected(
+            "wrong-miner",
+            "the proof is of another miner than reported",
+        ));
     }
     Ok(HandIn { proof: Some(entry.proof), ..body.report })
 }

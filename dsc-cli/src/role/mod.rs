@@ -152,7 +152,16 @@ pub(crate) struct Socket {
 impl Socket {
     /// Takes a port, before anything else is done: a taken one is found out first.
     pub(crate) fn bind(role: &'static str, listen: SocketAddr) -> Result<Self, Failure> {
-        let listener = bind(role, "--listen", listen)?;
+        Self::bind_with(role, "--listen", listen)
+    }
+
+    /// As [`Socket::bind`], where another flag chooses the port.
+    pub(crate) fn bind_with(
+        role: &'static str,
+        flag: &'static str,
+        listen: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let listener = bind(role, flag, listen)?;
         let address = listener.local_addr().map_err(|error| Failure::other("listen", error))?;
         Ok(Self { listener, address })
     }

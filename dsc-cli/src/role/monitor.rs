@@ -41,7 +41,7 @@ fn checks(server: &Shared<Monitor>) -> Vec<Check> {
 
 async fn report(State(server): State<Server>) -> Result<Json<Report>, Problem> {
     let report = server.lock().report().cloned();
-    let missing = || Problem::unavailable("not_ready", "the roles were not asked yet");
+    let missing = || Problem::unavailable("not-ready", "the roles were not asked yet");
     report.map(Json).ok_or_else(missing)
 }
 

@@ -107,9 +107,11 @@ impl Server {
                 transaction.check(&chain).map(Arc::new).map_err(|error| (id, error))
             })
             .collect();
-        self.hold(checked.into_iter().map(|result| {
-            result.map_err(|(id, error)| (id, Refusal::new(error.code(), error)))
-        }))
+        self.hold(
+            checked.into_iter().map(|result| {
+                result.map_err(|(id, error)| (id, Refusal::new(error.code(), error)))
+            }),
+        )
     }
 
     /// Holds what was checked, and puts on disk what was added before saying so.
@@ -142,7 +144,7 @@ impl Server {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.append(added.iter().map(|t| t.bytes())).map_err(|error| {
             tracing::error!(%error, "the pool's journal cannot be written");
-            Problem::unavailable("journal_failed", "the pool cannot put transactions on disk")
+            Problem::unavailable("journal-failed", "the pool cannot put transactions on disk")
                 .with_hint("submit the same transactions again later; nothing is done twice")
         })?;
         let due = journal.is_due(pending_bytes);
@@ -156,10 +158,10 @@ impl Server {
 
     fn pay_from_faucet(&self, to: Address, amount: Amount) -> Result<Outcome, Problem> {
         let Some(key) = &self.faucet else {
-            return Err(Problem::not_found("not_found", "this pool has no faucet")
+            return Err(Problem::not_found("not-found", "this pool has no faucet")
                 .with_hint("`dsc dev`, or `dsc pool --faucet` on a development network, has one"));
         };
-        let refuse = |error: &dyn std::fmt::Display| Problem::rejected("invalid_payment", error);
+        let refuse = |error: &dyn std::fmt::Display| Problem::rejected("invalid-payment", error);
         let payments = Payments::new(vec![Payment { to, amount }]).map_err(|e| refuse(&e))?;
         let pool = self.shared.lock();
         let chain = pool.replica().state().chain().hash();
@@ -221,8 +223,11 @@ fn write_figures(server: &Server, text: &mut String) {
     let _ = writeln!(text, "dsc_pool_transactions{{state=\"submitted\"}} {}", counts.submitted);
     let _ = writeln!(text, "dsc_pool_transactions{{state=\"unconfirmed\"}} {}", counts.unconfirmed);
     let _ = writeln!(text, "# TYPE dsc_transactions_total counter");
-    let ends =
-        [("confirmed", counts.confirmed), ("rejected", counts.rejected), ("expired", counts.expired)];
+    let ends = [
+        ("confirmed", counts.confirmed),
+        ("rejected", counts.rejected),
+        ("expired", counts.expired),
+    ];
     for (state, count) in ends {
         let _ = writeln!(text, "dsc_transactions_total{{state=\"{state}\"}} {count}");
     }
@@ -237,20 +242,23 @@ async fn submit(
     body: Bytes,
 ) -> Result<Json<Vec<Outcome>>, Problem> {
     let transactions: Submission = codec::decode(&body).map_err(|error| {
-        Problem::malformed("not_canonical", format_args!("the transactions: {error}"))
+        Problem::malformed("not-canonical", format_args!("the transactions: {error}"))
             .with_hint("docs/protocol.md describes the encoding; `dsc tx decode` reads it")
     })?;
     let outcomes = blocking(move || {
         if server.shared.lock().replica().is_fresh() {
-            return Err(Problem::unavailable("not_ready", "the pool has not reached the ledger yet")
-                .with_retry_after(RETRY_AFTER));
+            return Err(Problem::unavailable(
+                "not-ready",
+                "the pool has not reached the ledger yet",
+            )
+            .with_retry_after(RETRY_AFTER));
         }
         server.submit(transactions.into_vec())
     })
     .await?;
     let is_full = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { retry: true, .. });
     if outcomes.iter().all(is_full) {
-        return Err(Problem::too_many("pool_full", "the pool is full", RETRY_AFTER)
+        return Err(Problem::too_many("pool-full", "the pool is full", RETRY_AFTER)
             .with_hint("send the same transactions again later, or offer a higher fee"));
     }
     Ok(Json(outcomes))
@@ -258,7 +266,7 @@ async fn submit(
 
 async fn status(State(server): State<Arc<Server>>, Id(id): Id) -> Result<Json<Status>, Problem> {
     let found = server.shared.lock().status(&id);
-    let missing = || Problem::not_found("not_found", format_args!("the pool knows no {id}"));
+    let missing = || Problem::not_found("not-found", format_args!("the pool knows no {id}"));
     found.map(Json).ok_or_else(missing)
 }
 

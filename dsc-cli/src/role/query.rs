@@ -23,7 +23,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
         let query = Query::from_request_parts(parts, state).await;
         query
             .map(|Query(asked)| Self(asked))
-            .map_err(|error| Problem::malformed("invalid_query", error.body_text()))
+            .map_err(|error| Problem::malformed("invalid-query", error.body_text()))
     }
 }
 
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = text_of(parts, state).await?;
-        text.parse().map(Self).map_err(|error| Problem::malformed("invalid_id", error))
+        text.parse().map(Self).map_err(|error| Problem::malformed("invalid-id", error))
     }
 }
 
@@ -50,13 +50,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Of {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = text_of(parts, state).await?;
         let read = text.parse().or_else(|_| Address::from_any_text(&text).map(|(_, a)| a));
-        read.map(Self).map_err(|error| Problem::malformed("invalid_address", error))
+        read.map(Self).map_err(|error| Problem::malformed("invalid-address", error))
     }
 }
 
 async fn text_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
     let path = Path::<String>::from_request_parts(parts, state).await;
-    path.map(|Path(text)| text).map_err(|error| Problem::malformed("invalid_path", error.body_text()))
+    path.map(|Path(text)| text)
+        .map_err(|error| Problem::malformed("invalid-path", error.body_text()))
 }
 
 /// How long a request may wait.

@@ -120,9 +120,10 @@ impl Transport {
     }
 
     fn hand_in(&self, hand_in: &HandIn) -> Result<Receipt, ClientError> {
-        let entry = hand_in.proof.clone().map(|proof| {
-            hex::encode(codec::encode(&ProofEntry { miner: hand_in.miner, proof }))
-        });
+        let entry = hand_in
+            .proof
+            .clone()
+            .map(|proof| hex::encode(codec::encode(&ProofEntry { miner: hand_in.miner, proof })));
         let body = HandInBody { report: hand_in.clone(), entry };
         let ReceiptBody { receipt } = self.metronome.post_json("/v1/proofs", &body)?;
         Ok(receipt)
@@ -140,7 +141,7 @@ fn decoded<T: codec::Decode<()>>(client: &Client, bytes: &[u8]) -> Result<T, Cli
 pub(crate) fn found<T>(result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(ClientError::Problem(problem)) if problem.code == "not_found" => Ok(None),
+        Err(ClientError::Problem(problem)) if problem.code == "not-found" => Ok(None),
         Err(error) => Err(error),
     }
 }

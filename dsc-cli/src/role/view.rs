@@ -150,7 +150,11 @@ impl BlockView {
             transactions_root: header.transactions_root,
             proofs_root: header.proofs_root,
             proofs: block.proofs.iter().map(|entry| ProofView::new(chain, entry)).collect(),
-            transactions: block.transactions.iter().map(|t| TransactionView::new(chain, t)).collect(),
+            transactions: block
+                .transactions
+                .iter()
+                .map(|t| TransactionView::new(chain, t))
+                .collect(),
         }
     }
 }

@@ -45,7 +45,11 @@ impl Document for Summary {
         writeln!(f, "blocks won by {}", won.collect::<Vec<_>>().join(", "))?;
         let Self { transactions_confirmed: confirmed, transactions_pending: pending, .. } = self;
         writeln!(f, "transactions  {confirmed} confirmed, {pending} pending")?;
-        writeln!(f, "supply        {}", if self.supply_ok { "adds up" } else { "DOES NOT ADD UP" })?;
+        writeln!(
+            f,
+            "supply        {}",
+            if self.supply_ok { "adds up" } else { "DOES NOT ADD UP" }
+        )?;
         writeln!(f, "state         {}", self.state)
     }
 }
