@@ -75,6 +75,10 @@ fn usage(error: &clap::Error, output: &Output) -> Result<(), Failure> {
     if is_answer {
         return output.document(&Help { text });
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let failure = Failure::usage("a command is required");
+        return Err(failure.with_hint("`--help` lists the commands"));
+    }
     let (message, hint) = split_usage(&text);
     Err(Failure::usage(message).with_hint(hint))
 }
@@ -83,7 +87,9 @@ fn usage(error: &clap::Error, output: &Output) -> Result<(), Failure> {
 fn split_usage(text: &str) -> (String, String) {
     let (mut message, mut hint) = (Vec::new(), Vec::new());
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    for line in lines.take_while(|line| !line.starts_with("Usage:")) {
+    let is_end =
+        |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+    for line in lines.take_while(|line| !is_end(line)) {
         match line.strip_prefix("tip: ") {
             Some(tip) => hint.push(tip),
             None => message.push(line.strip_prefix("error: ").unwrap_or(line)),

@@ -74,6 +74,10 @@ fn a_wrong_command_line_is_exit_2_in_both_forms() {
         assert_eq!(code, "usage");
         assert!(!message.is_empty() && !hint.is_empty(), "{message} {hint}");
     }
+    let value = dsc.run(&["config", "show", "--progress", "loud", "-j"]);
+    let message = "invalid value 'loud' for '--progress <FORM>' [possible values: auto, bar, \
+                   plain, json, none]";
+    assert_eq!(error(&value).1, message);
 }
 
 #[test]
