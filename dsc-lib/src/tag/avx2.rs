@@ -15,25 +15,26 @@ use super::{
     kernel::{KeySchedule, Lanes},
     pair,
 };
-/// See [`kernel::fill_range`](super::kernel::fill_range).
+
+/// See [`pair::fill_range`].
 #[target_feature(enable = "avx2")]
 pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
     pair::fill_range::<Vector, 8, 16>(key, first, out);
 }
 
-/// See [`kernel::fill_slice`](super::kernel::fill_slice).
+/// See [`pair::fill_slice`].
 #[target_feature(enable = "avx2")]
 pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
     pair::fill_slice::<Vector, 8, 16>(key, inputs, out);
 }
 
-/// See [`kernel::min_in_range`](super::kernel::min_in_range).
+/// See [`pair::min_in_range`].
 #[target_feature(enable = "avx2")]
 pub(super) fn min_in_range(key: &KeySchedule, first: u64, count: u64) -> (u64, u64) {
     pair::min_in_range::<Vector, 8, 16>(key, first, count)
 }
 
-/// 8 lanes.
+/// Eight lanes.
 ///
 /// Only the entry points below make values of this type, and only a CPU that has AVX2 runs them:
 /// that is what the calls of intrinsics in its methods rely on.
@@ -51,7 +52,9 @@ const fn repeat(half: u128) -> __m256i {
     unsafe { transmute([half; 2]) }
 }
 
-/// Defines a rotation as one `vpshufb`; of the intrinsic the compiler would make two instructions.
+/// Defines a rotation as one `vpshufb`.
+///
+/// Of the intrinsic, whose operand it knows, the compiler would make two instructions.
 macro_rules! shuffle {
     ($name:ident, $mask:ident) => {
         #[target_feature(enable = "avx2")]

@@ -7,15 +7,17 @@
 //! 2. Round 1 reads word 9 in its last diagonal step only, so a [`KeySchedule`] holds everything
 //!    before that, and an [`absorb_high`] result everything up to the low half.
 //! 3. Round 7 computes only what words 0 and 1 of the digest need.
-//! 4. The drivers finish a short tail with one whole vector and keep the part that is asked for.
-//! 5. Everything is unrolled and inlined: the state stays in registers.
+//! 4. A short tail is computed as one whole vector, of which the part that is asked for is kept.
+//! 5. The low half never wraps inside a [`Run`]: a range is cut where its high half changes.
 //!
-//! `tests.rs` holds every vector type to the `blake3` crate.
+//! `tests.rs` holds every vector type to the `blake3` crate. State words are spelled `v[i]`, and
+//! nothing here loops over them: the compiler has to see every index to keep them in registers.
+//!
 //! Source: BLAKE3 specification, sections 2.2 (compression) and 2.3 (keyed hash).
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    reason = "lane arithmetic wraps by definition and every index is a constant below 16"
+    reason = "lane arithmetic wraps by definition, and indices of state words are constants"
 )]
 #![allow(clippy::many_single_char_names, reason = "the names of the BLAKE3 specification")]
 #![allow(
@@ -287,6 +289,9 @@ fn splat_all<V: Lanes<N>, const N: usize>(words: &[u32; 16]) -> [V; 16] {
     state
 }
 
+/// A block for a tail, on a boundary of any vector.
+///
+/// It also makes the compiler align its stack frame, and so the vectors that it spills.
 #[repr(align(64))]
 struct Scratch<const N: usize>([u64; N]);
 

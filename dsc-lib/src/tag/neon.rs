@@ -12,19 +12,20 @@ use super::{
     kernel::{KeySchedule, Lanes},
     pair,
 };
-/// See [`kernel::fill_range`](super::kernel::fill_range).
+
+/// See [`pair::fill_range`].
 #[target_feature(enable = "neon")]
 pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
     pair::fill_range::<Vector, 4, 8>(key, first, out);
 }
 
-/// See [`kernel::fill_slice`](super::kernel::fill_slice).
+/// See [`pair::fill_slice`].
 #[target_feature(enable = "neon")]
 pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
     pair::fill_slice::<Vector, 4, 8>(key, inputs, out);
 }
 
-/// See [`kernel::min_in_range`](super::kernel::min_in_range).
+/// See [`pair::min_in_range`].
 #[target_feature(enable = "neon")]
 pub(super) fn min_in_range(key: &KeySchedule, first: u64, count: u64) -> (u64, u64) {
     pair::min_in_range::<Vector, 4, 8>(key, first, count)
@@ -33,7 +34,7 @@ pub(super) fn min_in_range(key: &KeySchedule, first: u64, count: u64) -> (u64, u
 /// Moves each byte of a lane one place down.
 const ROTATE8: [u8; 16] = [1, 2, 3, 0, 5, 6, 7, 4, 9, 10, 11, 8, 13, 14, 15, 12];
 
-/// 4 lanes.
+/// Four lanes.
 ///
 /// Only the entry points below make values of this type, and only a CPU that has NEON runs them:
 /// that is what the calls of intrinsics in its methods rely on.
