@@ -2,40 +2,82 @@
 #![allow(clippy::inline_always, reason = "the kernel inlines these into its entry points")]
 #![allow(clippy::cast_ptr_alignment, reason = "loads and stores are the unaligned ones")]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32,
-    _mm256_loadu_si256, _mm256_min_epu32, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set_epi8,
-    _mm256_set1_epi32, _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_shuffle_ps,
-    _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_unpackhi_epi32,
-    _mm256_unpacklo_epi32, _mm256_xor_si256,
+    _mm256_loadu_si256, _mm256_min_epu32, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi32,
+    _mm256_setr_epi32, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_srli_epi32,
+    _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpacklo_epi32, _mm256_xor_si256,
+};
+use std::mem::transmute;
+
+use super::{
+    kernel::{KeySchedule, Lanes},
+    pair,
 };
 
-use super::kernel::{self, KeySchedule, Lanes};
+/// See [`pair::fill_range`].
+#[target_feature(enable = "avx2")]
+pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
+    pair::fill_range::<Vector, 8, 16>(key, first, out);
+}
 
-/// 8 lanes.
+/// See [`pair::fill_slice`].
+#[target_feature(enable = "avx2")]
+pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
+    pair::fill_slice::<Vector, 8, 16>(key, inputs, out);
+}
+
+/// See [`pair::min_in_range`].
+#[target_feature(enable = "avx2")]
+pub(super) fn min_in_range(key: &KeySchedule, first: u64, count: u64) -> (u64, u64) {
+    pair::min_in_range::<Vector, 8, 16>(key, first, count)
+}
+
+/// Eight lanes.
 ///
 /// Only the entry points below make values of this type, and only a CPU that has AVX2 runs them:
-/// that is what the methods' calls of intrinsics rely on.
+/// that is what the calls of intrinsics in its methods rely on.
 #[derive(Clone, Copy)]
 struct Vector(__m256i);
 
-/// See [`kernel::fill_range`].
-#[target_feature(enable = "avx2")]
-pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
-    kernel::fill_range::<Vector, 8>(key, first, out);
+/// The operand of `vpshufb` that rotates each lane right by 16 bits.
+static ROTATE16: __m256i = repeat(0x0d0c_0f0e_0908_0b0a_0504_0706_0100_0302);
+/// The operand of `vpshufb` that rotates each lane right by 8 bits.
+static ROTATE8: __m256i = repeat(0x0c0f_0e0d_080b_0a09_0407_0605_0003_0201);
+
+/// Repeats a half in both halves of a vector.
+const fn repeat(half: u128) -> __m256i {
+    // SAFETY: both types are 32 bytes, and any bits are a vector.
+    unsafe { transmute([half; 2]) }
 }
 
-/// See [`kernel::fill_slice`].
-#[target_feature(enable = "avx2")]
-pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
-    kernel::fill_slice::<Vector, 8>(key, inputs, out);
+/// Defines a rotation as one `vpshufb`.
+///
+/// Of the intrinsic, whose operand it knows, the compiler would make two instructions.
+macro_rules! shuffle {
+    ($name:ident, $mask:ident) => {
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn $name(value: __m256i) -> __m256i {
+            let out;
+            // SAFETY: it reads 32 bytes of a static and touches no register but `out`.
+            unsafe {
+                asm!(
+                    "vpshufb {out}, {value}, ymmword ptr [rip + {mask}]",
+                    out = lateout(ymm_reg) out,
+                    value = in(ymm_reg) value,
+                    mask = sym $mask,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            out
+        }
+    };
 }
 
-/// See [`kernel::min_in_range`].
-#[target_feature(enable = "avx2")]
-pub(super) fn min_in_range(key: &KeySchedule, first: u64, count: u64) -> (u64, u64) {
-    kernel::min_in_range::<Vector, 8>(key, first, count)
-}
+shuffle!(rotate16, ROTATE16);
+shuffle!(rotate8, ROTATE8);
 
 impl Lanes<8> for Vector {
     #[inline(always)]
@@ -61,15 +103,7 @@ impl Lanes<8> for Vector {
     #[inline(always)]
     fn rotate16(self) -> Self {
         // SAFETY: the CPU has AVX2, see the type.
-        Self(unsafe {
-            _mm256_shuffle_epi8(
-                self.0,
-                _mm256_set_epi8(
-                    13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2, 13, 12, 15, 14, 9, 8, 11,
-                    10, 5, 4, 7, 6, 1, 0, 3, 2,
-                ),
-            )
-        })
+        Self(unsafe { rotate16(self.0) })
     }
     #[inline(always)]
     fn rotate12(self) -> Self {
@@ -81,15 +115,7 @@ impl Lanes<8> for Vector {
     #[inline(always)]
     fn rotate8(self) -> Self {
         // SAFETY: the CPU has AVX2, see the type.
-        Self(unsafe {
-            _mm256_shuffle_epi8(
-                self.0,
-                _mm256_set_epi8(
-                    12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1, 12, 15, 14, 13, 8, 11,
-                    10, 9, 4, 7, 6, 5, 0, 3, 2, 1,
-                ),
-            )
-        })
+        Self(unsafe { rotate8(self.0) })
     }
     #[inline(always)]
     fn rotate7(self) -> Self {
@@ -123,8 +149,7 @@ impl Lanes<8> for Vector {
     fn any_at_most(self, bound: Self) -> bool {
         // SAFETY: the CPU has AVX2, see the type.
         unsafe {
-            let least = _mm256_min_epu32(self.0, bound.0);
-            _mm256_movemask_epi8(_mm256_cmpeq_epi32(least, self.0)) != 0
+            _mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(self.0, bound.0), self.0)) != 0
         }
     }
 }

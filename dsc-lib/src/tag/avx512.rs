@@ -10,10 +10,10 @@ use std::arch::x86_64::{
 
 use super::kernel::{self, KeySchedule, Lanes};
 
-/// 16 lanes.
+/// Sixteen lanes.
 ///
 /// Only the entry points below make values of this type, and only a CPU that has AVX-512F runs them:
-/// that is what the methods' calls of intrinsics rely on.
+/// that is what the calls of intrinsics in its methods rely on.
 #[derive(Clone, Copy)]
 struct Vector(__m512i);
 

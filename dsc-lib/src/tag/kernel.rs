@@ -7,14 +7,17 @@
 //! 2. Round 1 reads word 9 in its last diagonal step only, so a [`KeySchedule`] holds everything
 //!    before that, and an [`absorb_high`] result everything up to the low half.
 //! 3. Round 7 computes only what words 0 and 1 of the digest need.
-//! 4. The drivers finish a short tail with one whole vector and keep the part that is asked for.
+//! 4. A short tail is computed as one whole vector, of which the part that is asked for is kept.
+//! 5. The low half never wraps inside a [`Run`]: a range is cut where its high half changes.
 //!
-//! `tests.rs` holds every vector type to the `blake3` crate.
+//! `tests.rs` holds every vector type to the `blake3` crate. State words are spelled `v[i]`, and
+//! nothing here loops over them: the compiler has to see every index to keep them in registers.
+//!
 //! Source: BLAKE3 specification, sections 2.2 (compression) and 2.3 (keyed hash).
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    reason = "lane arithmetic wraps by definition and every index is a constant below 16"
+    reason = "lane arithmetic wraps by definition, and indices of state words are constants"
 )]
 #![allow(clippy::many_single_char_names, reason = "the names of the BLAKE3 specification")]
 #![allow(
@@ -30,8 +33,8 @@ const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
 const BLOCK_LEN: u32 = 40;
 /// `CHUNK_START | CHUNK_END | ROOT | KEYED_HASH`: one block that is the whole keyed input.
 const FLAGS: u32 = 1 | 2 | 8 | 16;
-/// Where rounds 2 to 7 add the low and the high half of `n`, as indices into the permuted message.
-const POSITIONS: [(usize, usize); 6] = positions();
+/// Where each round adds the low and the high half of `n`, as indices into the permuted message.
+const POSITIONS: [(usize, usize); 7] = positions();
 
 /// A vector of 32-bit lanes, one lane for each of `N` inputs.
 ///
@@ -72,7 +75,7 @@ impl KeySchedule {
     /// Runs the part of rounds 1 and 2 that does not depend on `n`.
     pub(super) fn new(key: &Key) -> Self {
         let mut v = initial_state(key);
-        let unused = Message { low: 0, high: 0, at: (9, 8) };
+        let unused = Message::<u32, 1> { low: 0, high: 0 };
         columns(&mut v, unused);
         mix(&mut v, DIAGONALS[1], unused, 10);
         mix(&mut v, DIAGONALS[2], unused, 12);
@@ -109,36 +112,31 @@ fn initial_state(key: &Key) -> [u32; 16] {
 }
 
 /// Follows words 9 and 8 through the message permutation.
-const fn positions() -> [(usize, usize); 6] {
+const fn positions() -> [(usize, usize); 7] {
     const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-    let mut found = [(0, 0); 6];
-    let (mut low, mut high) = (9, 8);
-    let mut round = 0;
-    while round < 6 {
-        let (mut next_low, mut next_high) = (0, 0);
-        let mut i = 0;
-        while i < 16 {
-            if PERMUTATION[i] == low {
-                next_low = i;
+    let mut positions = [(9, 8); 7];
+    let mut round = 1;
+    while round < 7 {
+        let mut to = 0;
+        while to < 16 {
+            if PERMUTATION[to] == positions[round - 1].0 {
+                positions[round].0 = to;
             }
-            if PERMUTATION[i] == high {
-                next_high = i;
+            if PERMUTATION[to] == positions[round - 1].1 {
+                positions[round].1 = to;
             }
-            i += 1;
+            to += 1;
         }
-        (low, high) = (next_low, next_high);
-        found[round] = (low, high);
         round += 1;
     }
-    found
+    positions
 }
 
-/// The two message words that are not zero, and where one round adds them.
+/// The two message words that are not zero, as one round reads them.
 #[derive(Clone, Copy)]
-struct Message<V> {
+struct Message<V, const ROUND: usize> {
     low: V,
     high: V,
-    at: (usize, usize),
 }
 
 /// The state words of the four quarter rounds down the columns, and down the diagonals.
@@ -147,15 +145,16 @@ const DIAGONALS: [[usize; 4]; 4] = [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13
 
 /// Adds the second word of a quarter round, and message word `index` of the round.
 #[inline(always)]
-fn add_word<V: Lanes<N>, const N: usize>(
+fn add_word<V: Lanes<N>, const N: usize, const ROUND: usize>(
     v: &mut [V; 16],
     [a, b, _, _]: [usize; 4],
-    m: Message<V>,
+    m: Message<V, ROUND>,
     index: usize,
 ) {
-    if index == m.at.0 {
+    let (low_at, high_at) = const { POSITIONS[ROUND - 1] };
+    if index == low_at {
         v[a] = v[a].add(m.low);
-    } else if index == m.at.1 {
+    } else if index == high_at {
         v[a] = v[a].add(m.high);
     }
     v[a] = v[a].add(v[b]);
@@ -179,10 +178,10 @@ fn turn_near<V: Lanes<N>, const N: usize>(v: &mut [V; 16], [a, b, c, d]: [usize;
 
 /// A quarter round that reads message words `index` and `index + 1` of the round.
 #[inline(always)]
-fn mix<V: Lanes<N>, const N: usize>(
+fn mix<V: Lanes<N>, const N: usize, const ROUND: usize>(
     v: &mut [V; 16],
     quad: [usize; 4],
-    m: Message<V>,
+    m: Message<V, ROUND>,
     index: usize,
 ) {
     add_word(v, quad, m, index);
@@ -193,7 +192,7 @@ fn mix<V: Lanes<N>, const N: usize>(
 
 /// The first half of a round.
 #[inline(always)]
-fn columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+fn columns<V: Lanes<N>, const N: usize, const ROUND: usize>(v: &mut [V; 16], m: Message<V, ROUND>) {
     mix(v, COLUMNS[0], m, 0);
     mix(v, COLUMNS[1], m, 2);
     mix(v, COLUMNS[2], m, 4);
@@ -202,16 +201,29 @@ fn columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
 
 /// The second half of a round.
 #[inline(always)]
-fn diagonals<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+fn diagonals<V: Lanes<N>, const N: usize, const ROUND: usize>(
+    v: &mut [V; 16],
+    m: Message<V, ROUND>,
+) {
     mix(v, DIAGONALS[0], m, 8);
     mix(v, DIAGONALS[1], m, 10);
     mix(v, DIAGONALS[2], m, 12);
     mix(v, DIAGONALS[3], m, 14);
 }
 
+/// A whole round.
+#[inline(always)]
+fn round<V: Lanes<N>, const N: usize, const ROUND: usize>(v: &mut [V; 16], m: Message<V, ROUND>) {
+    columns(v, m);
+    diagonals(v, m);
+}
+
 /// The first half of round 2, of which the schedule has run the start of columns 3 and 4.
 #[inline(always)]
-fn second_columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
+fn second_columns<V: Lanes<N>, const N: usize, const ROUND: usize>(
+    v: &mut [V; 16],
+    m: Message<V, ROUND>,
+) {
     mix(v, COLUMNS[0], m, 0);
     mix(v, COLUMNS[1], m, 2);
     v[10] = v[10].add(v[14]);
@@ -225,7 +237,10 @@ fn second_columns<V: Lanes<N>, const N: usize>(v: &mut [V; 16], m: Message<V>) {
 
 /// The second half of round 7 as far as words 0 and 1 of the digest need it, and those words.
 #[inline(always)]
-fn last_diagonals<V: Lanes<N>, const N: usize>(mut v: [V; 16], m: Message<V>) -> (V, V) {
+fn last_diagonals<V: Lanes<N>, const N: usize, const ROUND: usize>(
+    mut v: [V; 16],
+    m: Message<V, ROUND>,
+) -> (V, V) {
     for (quad, index) in [(DIAGONALS[0], 8), (DIAGONALS[1], 10)] {
         add_word(&mut v, quad, m, index);
         turn_far(&mut v, quad);
@@ -252,18 +267,33 @@ fn absorb_high<V: Lanes<N>, const N: usize>(mut v: [V; 16], high: V) -> [V; 16] 
 /// Finishes a state that [`absorb_high`] returned; gives words 0 and 1 of the digest.
 #[inline(always)]
 fn compress<V: Lanes<N>, const N: usize>(mut v: [V; 16], low: V, high: V) -> (V, V) {
-    let message = |round: usize| Message { low, high, at: POSITIONS[round - 2] };
     v[0] = v[0].add(low);
     turn_near(&mut v, DIAGONALS[0]);
-    second_columns(&mut v, message(2));
-    diagonals(&mut v, message(2));
-    for round in 3..7 {
-        columns(&mut v, message(round));
-        diagonals(&mut v, message(round));
-    }
-    columns(&mut v, message(7));
-    last_diagonals(v, message(7))
+    second_columns(&mut v, Message::<V, 2> { low, high });
+    diagonals(&mut v, Message::<V, 2> { low, high });
+    round(&mut v, Message::<V, 3> { low, high });
+    round(&mut v, Message::<V, 4> { low, high });
+    round(&mut v, Message::<V, 5> { low, high });
+    round(&mut v, Message::<V, 6> { low, high });
+    columns(&mut v, Message::<V, 7> { low, high });
+    last_diagonals(v, Message::<V, 7> { low, high })
 }
+
+/// Repeats each word in every lane; `array::map` is not inlined, and slow without CPU features.
+#[inline(always)]
+fn splat_all<V: Lanes<N>, const N: usize>(words: &[u32; 16]) -> [V; 16] {
+    let mut state = [V::splat(0); 16];
+    for (vector, word) in state.iter_mut().zip(words) {
+        *vector = V::splat(*word);
+    }
+    state
+}
+
+/// A block for a tail, on a boundary of any vector.
+///
+/// It also makes the compiler align its stack frame, and so the vectors that it spills.
+#[repr(align(64))]
+struct Scratch<const N: usize>([u64; N]);
 
 /// Inputs `first`, `first + 1`, ... with one high half, and what their tags have in common.
 struct Run<V> {
@@ -282,7 +312,7 @@ impl<V> Run<V> {
         V: Lanes<N>,
     {
         let (low, high) = u32::split(&[first]);
-        let state = absorb_high(key.words, high).map(V::splat);
+        let state: [V; 16] = splat_all(&absorb_high(key.words, high));
         let low = V::splat(low).add(V::steps());
         Self { state, low, high: V::splat(high), stride: V::splat(N as u32) }
     }
@@ -323,16 +353,9 @@ pub(super) fn fill_range<V: Lanes<N>, const N: usize>(
 /// Writes the tags of a run.
 #[inline(always)]
 fn fill_run<V: Lanes<N>, const N: usize>(mut run: Run<V>, out: &mut [u64]) {
-    let (blocks, tail) = out.as_chunks_mut::<N>();
-    for block in blocks {
+    for block in out.chunks_mut(N) {
         let (low, high) = run.next();
-        V::join(low, high, block);
-    }
-    if !tail.is_empty() {
-        let (low, high) = run.next();
-        let mut block = [0; N];
-        V::join(low, high, &mut block);
-        tail.copy_from_slice(&block[..tail.len()]);
+        store(low, high, block);
     }
 }
 
@@ -361,10 +384,11 @@ fn min_of_run<V: Lanes<N>, const N: usize>(mut run: Run<V>, first: u64, count: u
     for start in (0..count).step_by(N) {
         let (low, high) = run.next();
         if high.any_at_most(bound) {
-            let mut block = [0; N];
-            V::join(low, high, &mut block);
+            let mut scratch = Scratch([0; N]);
+            let block = &mut scratch.0;
+            V::join(low, high, block);
             let in_range = (start..count).map(|i| first + i);
-            best = block.into_iter().zip(in_range).fold(best, Ord::min);
+            best = block.iter().copied().zip(in_range).fold(best, Ord::min);
             bound = V::splat(u32::split(&[best.0]).1);
         }
     }
@@ -378,25 +402,32 @@ pub(super) fn fill_slice<V: Lanes<N>, const N: usize>(
     inputs: &[u64],
     out: &mut [u64],
 ) {
-    let state = key.words.map(V::splat);
-    let (blocks, tail) = inputs.as_chunks::<N>();
-    let (out_blocks, out_tail) = out.as_chunks_mut::<N>();
-    for (block, out) in blocks.iter().zip(out_blocks) {
-        fill_block(state, block, out);
-    }
-    if !tail.is_empty() {
-        let mut block = [0; N];
-        block[..tail.len()].copy_from_slice(tail);
-        let input = block;
-        fill_block(state, &input, &mut block);
-        out_tail.copy_from_slice(&block[..tail.len()]);
+    let state: [V; 16] = splat_all(&key.words);
+    for (inputs, out) in inputs.chunks(N).zip(out.chunks_mut(N)) {
+        let (low, high) = load(inputs);
+        let (low, high) = compress(absorb_high(state, high), low, high);
+        store(low, high, out);
     }
 }
 
-/// Writes the tags of `N` unrelated inputs.
+/// Loads up to `N` inputs.
 #[inline(always)]
-fn fill_block<V: Lanes<N>, const N: usize>(state: [V; 16], inputs: &[u64; N], out: &mut [u64; N]) {
-    let (low, high) = V::split(inputs);
-    let (low, high) = compress(absorb_high(state, high), low, high);
-    V::join(low, high, out);
+fn load<V: Lanes<N>, const N: usize>(inputs: &[u64]) -> (V, V) {
+    if let Ok(block) = inputs.try_into() {
+        return V::split(block);
+    }
+    let mut scratch = Scratch([0; N]);
+    scratch.0[..inputs.len()].copy_from_slice(inputs);
+    V::split(&scratch.0)
+}
+
+/// Stores up to `N` tags.
+#[inline(always)]
+fn store<V: Lanes<N>, const N: usize>(low: V, high: V, out: &mut [u64]) {
+    if let Ok(block) = (&mut *out).try_into() {
+        return V::join(low, high, block);
+    }
+    let mut scratch = Scratch([0; N]);
+    V::join(low, high, &mut scratch.0);
+    out.copy_from_slice(&scratch.0[..out.len()]);
 }

@@ -17,7 +17,14 @@ mod avx2;
 #[allow(unsafe_code, reason = "vector intrinsics")]
 mod avx512;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code, reason = "vector intrinsics")]
+mod neon;
+mod pair;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector intrinsics")]
+mod sse41;
 #[cfg(test)]
 mod tests;
 
@@ -41,21 +48,25 @@ pub fn tag(key: &Key, n: u64) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// A way to compute tags: an instruction set and its number of lanes.
+/// A way to compute tags: an instruction set and the number of lanes that it gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Path {
     /// One value at a time, on any CPU.
     Scalar,
-    /// 8 values at a time, on x86-64 with AVX2.
+    /// 4 lanes, on x86-64 with SSE4.1.
+    Sse41,
+    /// 8 lanes, on x86-64 with AVX2.
     Avx2,
-    /// 16 values at a time, on x86-64 with AVX-512F.
+    /// 16 lanes, on x86-64 with AVX-512F.
     Avx512,
+    /// 4 lanes, on 64-bit Arm.
+    Neon,
 }
 
 impl Path {
-    /// Every path, the fastest first.
-    const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Scalar];
+    /// Every path, the faster before the slower.
+    const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Sse41, Self::Neon, Self::Scalar];
 
     /// Returns the paths that this CPU has, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -67,29 +78,20 @@ impl Path {
         Self::available().next().unwrap_or(Self::Scalar)
     }
 
-    /// Returns how many values the path computes at a time.
-    pub const fn lanes(self) -> usize {
-        match self {
-            Self::Scalar => 1,
-            Self::Avx2 => 8,
-            Self::Avx512 => 16,
-        }
-    }
-
-    /// Tells whether this CPU has the path; the answer of the CPU is cached.
-    #[cfg(target_arch = "x86_64")]
+    /// Tells whether this CPU has the path; the standard library keeps what the CPU answered.
     fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse41 => is_x86_feature_detected!("sse4.1"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            _ => false,
         }
-    }
-
-    /// Tells whether this CPU has the path.
-    #[cfg(not(target_arch = "x86_64"))]
-    fn is_available(self) -> bool {
-        self == Self::Scalar
     }
 }
 
@@ -97,10 +99,33 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scalar => "scalar",
-            Self::Avx2 => "AVX2",
-            Self::Avx512 => "AVX-512",
+            Self::Sse41 => "sse4.1",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
         })
     }
+}
+
+/// Calls the function of this name on a tagger's path.
+macro_rules! on_path {
+    ($tagger:ident, $function:ident($($argument:expr),*)) => {
+        match $tagger.path {
+            // SAFETY: a tagger holds only a path that the CPU has.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => unsafe { avx512::$function(&$tagger.schedule, $($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => unsafe { avx2::$function(&$tagger.schedule, $($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Sse41 => unsafe { sse41::$function(&$tagger.schedule, $($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => unsafe { neon::$function(&$tagger.schedule, $($argument),*) },
+            _ => pair::$function::<u32, 1, 2>(&$tagger.schedule, $($argument),*),
+        }
+    };
 }
 
 /// The tag function of one key: a small value that is cheap to make and to copy.
@@ -145,15 +170,7 @@ impl Tagger {
     /// Writes the tag of `first + i`, modulo 2^64, to each `out[i]`.
     #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
     pub fn fill_range(&self, first: u64, out: &mut [u64]) {
-        match self.path {
-            // SAFETY: a tagger holds only a path that the CPU has.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => unsafe { avx512::fill_range(&self.schedule, first, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => unsafe { avx2::fill_range(&self.schedule, first, out) },
-            _ => kernel::fill_range::<u32, 1>(&self.schedule, first, out),
-        }
+        on_path!(self, fill_range(first, out));
     }
 
     /// Writes the tag of `inputs[i]` to each `out[i]`.
@@ -164,15 +181,7 @@ impl Tagger {
     #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
     pub fn fill_slice(&self, inputs: &[u64], out: &mut [u64]) {
         assert_eq!(inputs.len(), out.len(), "one output for each input");
-        match self.path {
-            // SAFETY: a tagger holds only a path that the CPU has.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => unsafe { avx512::fill_slice(&self.schedule, inputs, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => unsafe { avx2::fill_slice(&self.schedule, inputs, out) },
-            _ => kernel::fill_slice::<u32, 1>(&self.schedule, inputs, out),
-        }
+        on_path!(self, fill_slice(inputs, out));
     }
 
     /// Returns the lowest tag of `count` inputs from `first` on, modulo 2^64, and its input.
@@ -183,15 +192,7 @@ impl Tagger {
         if count == 0 {
             return None;
         }
-        Some(match self.path {
-            // SAFETY: a tagger holds only a path that the CPU has.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => unsafe { avx512::min_in_range(&self.schedule, first, count) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => unsafe { avx2::min_in_range(&self.schedule, first, count) },
-            _ => kernel::min_in_range::<u32, 1>(&self.schedule, first, count),
-        })
+        Some(on_path!(self, min_in_range(first, count)))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -86,6 +88,27 @@ fn scalar_is_always_available_and_best_is_first() {
     assert!(Path::available().any(|path| path == Path::Scalar));
     assert_eq!(Path::available().next(), Some(Path::best()));
     assert_eq!(Tagger::new(&[0; 32]).path(), Path::best());
+}
+
+#[test]
+fn only_available_paths_make_a_tagger() {
+    let available: Vec<Path> = Path::available().collect();
+    for path in Path::ALL {
+        let tagger = Tagger::with_path(&[0; 32], path);
+        assert_eq!(tagger.map(|tagger| tagger.path()), available.contains(&path).then_some(path));
+    }
+}
+
+#[test]
+fn paths_have_distinct_names() {
+    let names: HashSet<String> = Path::ALL.iter().map(Path::to_string).collect();
+    assert_eq!(names.len(), Path::ALL.len());
+    assert_eq!(Path::Sse41.to_string(), "sse4.1");
+}
+
+#[test]
+fn long_ranges_agree() {
+    check_range(&golden_key(), (1 << 32) - 1000, 3001);
 }
 
 #[test]
