@@ -207,3 +207,16 @@ pub struct UnknownEngine {
 fn names() -> String {
     ENGINES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_test_can_provoke_has_a_sentence() {
+        let error: PrepareError = ThreadsError { reason: "too many".into() }.into();
+        assert_eq!(error.to_string(), "no threads: too many");
+        let error: PrepareError = BuildError::OutOfMemory { bytes: 8 }.into();
+        assert_eq!(error.to_string(), "the system has no 8 bytes of RAM left");
+    }
+}

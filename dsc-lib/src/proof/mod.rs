@@ -162,6 +162,8 @@ pub struct Resources {
     /// RAM it may take.
     pub ram_bytes_max: u64,
     /// log2 of the entries of a table to plot; `None` means the least the chain accepts.
+    ///
+    /// Where the chain fixes the size, this is not looked at.
     pub size: Option<u8>,
     /// Which tables of this miner to hold.
     pub indices: Vec<u32>,

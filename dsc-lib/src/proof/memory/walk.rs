@@ -31,15 +31,15 @@ pub(super) struct Walk {
 #[derive(Clone, Debug)]
 struct Outcome {
     first: u64,
-    /// Look-ups made for each start.
-    lookups: Vec<u64>,
+    lookups: u64,
     /// The best finished walk; of equal ones the lowest start's, then the first in the table.
     best: Option<Walk>,
 }
 
 impl Outcome {
-    fn lookups(&self) -> u64 {
-        self.lookups.iter().fold(0, |sum, &lookups| sum.saturating_add(lookups))
+    fn merge(&mut self, other: Self) {
+        self.lookups = self.lookups.saturating_add(other.lookups);
+        self.best = better(self.best.take(), other.best);
     }
 }
 
@@ -75,7 +75,20 @@ impl Walker<'_> {
         let mut lookups = vec![0_u64; usize::try_from(count).unwrap_or_default()];
         let finished = self.advance(first, &mut lookups);
         let best = finished.and_then(|(heads, trail)| best_walk(first, &heads, &trail));
+        let lookups = lookups.into_iter().fold(0, u64::saturating_add);
         Outcome { first, lookups, best }
+    }
+
+    /// Explores the first starts of a block, as many as `lookups_max` look-ups suffice for.
+    ///
+    /// How many that is shows only when the block was explored, so this does it again.
+    fn explore_within(&self, first: u64, lookups_max: u64) -> Outcome {
+        let mut lookups = vec![0_u64; usize::try_from(BLOCK).unwrap_or_default()];
+        self.advance(first, &mut lookups);
+        let mut left = lookups_max;
+        let mut fits = |lookups: &u64| left.checked_sub(*lookups).map(|rest| left = rest).is_some();
+        let count = lookups.iter().take_while(|lookups| fits(lookups)).count();
+        self.explore(first, count as u64)
     }
 
     /// Takes all walks to their ends, counting look-ups by start.
@@ -157,8 +170,18 @@ impl<'a> Search<'a> {
     pub(super) fn run(&self) {
         while let Some(first) = self.claim() {
             let outcome = self.walker.explore(first, BLOCK);
-            self.lookups.fetch_add(outcome.lookups(), Ordering::Relaxed);
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+            self.lookups.fetch_add(outcome.lookups, Ordering::Relaxed);
+            self.record(outcome);
+        }
+    }
+
+    /// Keeps what a cap may have to cut off apart, and else only the sum.
+    fn record(&self, outcome: Outcome) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let uncapped = self.walker.budget.attempts_max() == u64::MAX;
+        match found.last_mut().filter(|_| uncapped) {
+            Some(sum) => sum.merge(outcome),
+            None => found.push(outcome),
         }
     }
 
@@ -176,28 +199,16 @@ impl<'a> Search<'a> {
     pub(super) fn finish(self) -> (Option<Walk>, u64) {
         let mut outcomes = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         outcomes.sort_unstable_by_key(|outcome| outcome.first);
-        let (mut best, mut lookups): (Option<Walk>, u64) = (None, 0);
+        let mut sum = Outcome { first: 0, lookups: 0, best: None };
         for outcome in outcomes {
-            let left = self.walker.budget.attempts_max().saturating_sub(lookups);
-            let within = outcome.lookups() <= left;
-            let outcome = if within { outcome } else { self.walker.explore_within(&outcome, left) };
-            lookups = lookups.saturating_add(outcome.lookups());
-            best = better(best, outcome.best);
-            if !within {
+            let left = self.walker.budget.attempts_max().saturating_sub(sum.lookups);
+            if outcome.lookups > left {
+                sum.merge(self.walker.explore_within(outcome.first, left));
                 break;
             }
+            sum.merge(outcome);
         }
-        (best, lookups)
-    }
-}
-
-impl Walker<'_> {
-    /// Explores the first starts of `outcome` again, as many as `lookups_max` look-ups suffice for.
-    fn explore_within(&self, outcome: &Outcome, lookups_max: u64) -> Outcome {
-        let mut left = lookups_max;
-        let fits = |&&lookups: &&u64| left.checked_sub(lookups).map(|rest| left = rest).is_some();
-        let count = outcome.lookups.iter().take_while(fits).count();
-        self.explore(outcome.first, count as u64)
+        (sum.best, sum.lookups)
     }
 }
 

@@ -288,10 +288,15 @@ impl Partitions {
 /// The whole table of `levels` in one list.
 #[cfg(test)]
 pub(in super::super) fn whole_table(levels: &Levels, threads: usize) -> Vec<Placed> {
+    planned_table(levels, &Plan::new(levels.size, threads))
+}
+
+#[cfg(test)]
+fn planned_table(levels: &Levels, plan: &Plan) -> Vec<Placed> {
     use super::super::{NoProgress, pool};
 
-    let (pool, plan) = (pool(threads).unwrap(), Plan::new(levels.size, threads));
-    let found = build(levels, &plan, &pool, &NoProgress).unwrap();
+    let pool = pool(plan.tasks).unwrap();
+    let found = build(levels, plan, &pool, &NoProgress).unwrap();
     let mut parts = vec![Vec::new(); found.counts().len()];
     let store = |_, part: &mut Vec<Placed>, placed: &[Placed]| {
         part.extend(placed);
@@ -338,6 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn the_table_does_not_depend_on_how_it_is_cut() {
+        let (levels, size) = (levels(16), Size::new(16).unwrap());
+        let expected = whole_table(&levels, 2);
+        for (level1_bits, level2_bits) in [(1, 1), (1, 7), (11, 1), (11, 11)] {
+            let plan = Plan { size, tasks: 2, level1_bits, level2_bits };
+            assert!(planned_table(&levels, &plan) == expected, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn ram_that_the_system_does_not_have_is_an_error() {
+        let found = Lists::<u64>::new(0, usize::MAX >> 3).err();
+        let bytes = (usize::MAX >> 3 << 3) as u64;
+        assert_eq!(found, Some(BuildError::OutOfMemory { bytes }));
+        assert!(found.unwrap().to_string().starts_with("the system has no "));
+    }
+
+    #[test]
     fn plans_stay_within_their_bounds_for_every_size() {
         for k in Size::MIN..=Size::MAX {
             let plan = Plan::new(Size::new(k).unwrap(), 3);
@@ -360,6 +383,7 @@ mod tests {
         }
         let plan = Plan::new(Size::new(16).unwrap(), 1);
         let found = build(&levels(16), &plan, &pool(1).unwrap(), &Cancelled);
-        assert!(matches!(found, Err(BuildError::Cancelled)));
+        assert_eq!(found.err(), Some(BuildError::Cancelled));
+        assert_eq!(BuildError::Cancelled.to_string(), "cancelled");
     }
 }

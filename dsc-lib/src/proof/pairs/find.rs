@@ -188,6 +188,12 @@ mod tests {
     }
 
     #[test]
+    fn a_table_larger_than_memory_is_an_error() {
+        let found = zeroed::<u64>(usize::MAX).unwrap_err();
+        assert_eq!(found, BuildError::OutOfMemory { bytes: u64::MAX });
+    }
+
+    #[test]
     fn an_overfull_prefix_loses_entries_and_harms_no_other() {
         let entry = |prefix: u64, pair| Placed { e: prefix << 48, pair: Pair(pair) };
         let mut placed: Vec<_> = (0..300).map(|pair| entry(8, pair)).collect();

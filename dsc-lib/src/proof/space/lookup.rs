@@ -8,7 +8,7 @@
 
 use std::{
     fs::File,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -119,6 +119,28 @@ impl Vault {
     }
 }
 
+/// The files in `folder` that are named like vaults, in the order of their names, with the
+/// header of each that can be opened.
+///
+/// # Errors
+///
+/// Only if the folder cannot be read; what is wrong with a file stands in its place.
+pub fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Header, VaultError>)>> {
+    let mut paths = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "vault") {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    let read = |path: PathBuf| {
+        let header = Vault::open(&path, LookupMode::Read).map(|vault| *vault.header());
+        (path, header)
+    };
+    Ok(paths.into_iter().map(read).collect())
+}
+
 fn header_of(file: &File) -> Result<Header, Fault> {
     let mut page = [0; PAGE_LEN];
     read_exact_at(file, &mut page, 0).map_err(|error| match error.kind() {
@@ -134,7 +156,7 @@ fn check_len(file: &File, header: &Header) -> Result<(), Fault> {
     if got == expected { Ok(()) } else { Err(Fault::Length { got, expected }) }
 }
 
-fn io_fault(page: u64, error: &std::io::Error) -> Fault {
+fn io_fault(page: u64, error: &io::Error) -> Fault {
     Fault::Io { page, offset: offset_of(page), reason: error.to_string() }
 }
 
@@ -148,7 +170,7 @@ fn mapped_page(map: &Mmap, number: u64) -> Result<&Page, Fault> {
 }
 
 #[allow(unsafe_code, reason = "memory map")]
-fn map(file: &File) -> std::io::Result<Mmap> {
+fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the bytes of a map must not change while a reference to them is alive, which the
     // system cannot promise for a file. Vaults are written under another name and only renamed
     // when complete, so no part of this program changes a file that can be mapped. If another

@@ -29,7 +29,7 @@ use rayon::{ThreadPool, prelude::*};
 
 pub use self::{
     check::{CheckError, Depth, Report, check},
-    lookup::Vault,
+    lookup::{Vault, list},
     plot::{PlotError, plot},
     vault::{ENTRIES_MAX, Fault, Header, PAGE_LEN, VaultError, VaultId},
 };

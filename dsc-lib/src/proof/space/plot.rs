@@ -82,49 +82,59 @@ pub fn plot(
     let pool = resources.pool()?;
     let plan = Plan::new(id.size(), pool.current_num_threads());
     BuildError::check_ram(plan.ram_bytes(), resources.ram_bytes_max)?;
-    let target = Target::new(id, &resources.folder)?;
-    let partial = target.create()?;
-    let written = target.write(&partial, &plan, &pool, progress);
+    let target = Target { id, folder: &resources.folder };
+    let partial = target.lock()?;
+    let reserved = target.reserve(&partial);
+    let written = reserved.and_then(|()| target.write(&partial, &plan, &pool, progress));
     if written.is_err() {
         // Whatever is wrong with the disk, the first error is the one to tell.
-        let _ = fs::remove_file(&target.partial);
+        let _ = fs::remove_file(target.partial());
     }
-    written.map(|()| target.path)
+    written.map(|()| target.path())
 }
 
 /// The file to be made.
 struct Target<'a> {
     id: &'a VaultId,
     folder: &'a Path,
-    path: PathBuf,
-    partial: PathBuf,
 }
 
-impl<'a> Target<'a> {
-    fn new(id: &'a VaultId, folder: &'a Path) -> Result<Self, PlotError> {
-        let path = folder.join(id.file_name());
-        let partial = folder.join(id.file_name() + ".partial");
-        if path.exists() {
-            return Err(PlotError::Exists { path });
-        }
-        Ok(Self { id, folder, path, partial })
+impl Target<'_> {
+    fn path(&self) -> PathBuf {
+        self.folder.join(self.id.file_name())
     }
 
-    fn create(&self) -> Result<File, PlotError> {
+    fn partial(&self) -> PathBuf {
+        self.folder.join(self.id.file_name() + ".partial")
+    }
+
+    /// Opens the partial file for this process alone, whatever it holds.
+    fn lock(&self) -> Result<File, PlotError> {
+        self.check_missing()?;
         fs::create_dir_all(self.folder).map_err(|source| self.error(source))?;
-        let open = OpenOptions::new().write(true).create(true).truncate(false).open(&self.partial);
+        let (path, mut options) = (self.partial(), OpenOptions::new());
+        let open = options.write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(|source| self.error(source))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(PlotError::Busy { path: self.partial.clone() });
-            }
+            Err(TryLockError::WouldBlock) => return Err(PlotError::Busy { path }),
             Err(TryLockError::Error(source)) => return Err(self.error(source)),
         }
+        // Whoever held the lock before may have finished: then what we opened is the vault.
+        self.check_missing()?;
+        Ok(file)
+    }
+
+    fn check_missing(&self) -> Result<(), PlotError> {
+        let path = self.path();
+        if path.exists() { Err(PlotError::Exists { path }) } else { Ok(()) }
+    }
+
+    /// Empties the file and makes it as long as the vault, if there is room.
+    fn reserve(&self, file: &File) -> Result<(), PlotError> {
         file.set_len(0).map_err(|source| self.error(source))?;
         self.check_space()?;
-        file.set_len(self.id.file_len()).map_err(|source| self.error(source))?;
-        Ok(file)
+        file.set_len(self.id.file_len()).map_err(|source| self.error(source))
     }
 
     fn check_space(&self) -> Result<(), PlotError> {
@@ -135,13 +145,13 @@ impl<'a> Target<'a> {
     }
 
     fn no_space(&self, free: u64) -> PlotError {
-        PlotError::NoSpace { path: self.path.clone(), needed: self.id.file_len(), free }
+        PlotError::NoSpace { path: self.path(), needed: self.id.file_len(), free }
     }
 
     fn error(&self, source: io::Error) -> PlotError {
         match source.kind() {
             ErrorKind::StorageFull => self.no_space(free_bytes(self.folder).unwrap_or_default()),
-            _ => PlotError::Io { path: self.partial.clone(), source },
+            _ => PlotError::Io { path: self.partial(), source },
         }
     }
 
@@ -200,7 +210,7 @@ impl<'a> Target<'a> {
         file.sync_all()?;
         write_all_at(file, &Header { complete: true, ..header }.to_page(), 0)?;
         file.sync_all()?;
-        fs::rename(&self.partial, &self.path)?;
+        fs::rename(self.partial(), self.path())?;
         sync_folder(self.folder)
     }
 }
@@ -214,7 +224,7 @@ mod tests {
     fn a_full_disk_is_told_apart_from_other_failures() {
         let folder = tempfile::tempdir().unwrap();
         let id = VaultId::new(vector_miner(), 16, 0).unwrap();
-        let target = Target::new(&id, folder.path()).unwrap();
+        let target = Target { id: &id, folder: folder.path() };
         let full = target.error(ErrorKind::StorageFull.into());
         assert!(matches!(full, PlotError::NoSpace { needed: 528_384, .. }), "{full}");
         let text = target.no_space(7).to_string();

@@ -211,6 +211,50 @@ fn an_unfinished_vault_is_not_opened_but_its_header_is_read() {
 }
 
 #[test]
+fn a_folder_lists_its_vaults_sound_or_not() {
+    let (folder, path) = copy();
+    let broken = folder.path().join("a.vault");
+    File::create(&broken).unwrap();
+    File::create(folder.path().join("note.txt")).unwrap();
+    let found = list(folder.path()).unwrap();
+    let paths: Vec<_> = found.iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, [&broken, &path]);
+    assert_eq!(found[0].1.as_ref().unwrap_err().fault, Fault::Magic);
+    assert_eq!(found[1].1.as_ref().unwrap().id, CASES[0].id());
+    assert!(list(&broken).is_err());
+}
+
+#[test]
+fn a_broken_vault_is_not_plotted_over() {
+    let (folder, path) = copy();
+    overwrite(&path, 100, b"damage");
+    let resources = CASES[0].resources(folder.path());
+    let engine = CASES[0].engine();
+    let found = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap_err();
+    assert!(matches!(found, PrepareError::Vault(_)), "{found}");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 528_384);
+}
+
+#[test]
+fn a_cancelled_plot_leaves_nothing_and_a_cancelled_check_says_so() {
+    struct Cancelled;
+    impl Progress for Cancelled {
+        fn update(&self, _stage: &'static str, _done: u64, _total: u64) {}
+        fn is_cancelled(&self) -> bool {
+            true
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let resources = CASES[0].resources(folder.path());
+    let found = plot(&CASES[0].id(), &resources, &Cancelled).unwrap_err();
+    assert!(matches!(found, PlotError::Build(BuildError::Cancelled)), "{found}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let vault = Vault::open(&PLOTTED.1, LookupMode::Map).unwrap();
+    let found = check(&vault, Depth::Sample, 1, &Cancelled).unwrap_err();
+    assert_eq!(found.to_string(), "cancelled");
+}
+
+#[test]
 fn the_vault_of_somebody_else_is_not_opened() {
     let mut other = CASES[0].id();
     other.miner.address.0[0] ^= 1;

@@ -246,7 +246,11 @@ impl Header {
     }
 
     /// Reads a header page; the length of the file is the caller's to check.
-    pub(super) fn from_page(page: &Page) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if it is none, whatever its bytes are.
+    pub fn from_page(page: &[u8; PAGE_LEN]) -> Result<Self, Fault> {
         if take(page, 0) != MAGIC {
             return Err(Fault::Magic);
         }
@@ -338,8 +342,30 @@ fn take<const LEN: usize>(page: &Page, at: usize) -> [u8; LEN] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::proof::testing::vector_miner;
+
+    proptest! {
+        /// Judging a page is total, and what is accepted was written by us.
+        #[test]
+        fn any_header_page_is_judged(
+            changes in prop::collection::vec((0..100_usize, any::<u8>()), 0..4),
+        ) {
+            let mut page = header().to_page();
+            for (at, byte) in changes {
+                page[at] = byte;
+            }
+            if let Ok(read) = Header::from_page(&page) {
+                prop_assert_eq!(read, header());
+            }
+            seal(&mut page, 0, &header().id);
+            if let Ok(read) = Header::from_page(&page) {
+                prop_assert_eq!(read.id, header().id);
+            }
+        }
+    }
 
     fn header() -> Header {
         let id = VaultId::new(vector_miner(), 16, 3).unwrap();
