@@ -379,8 +379,8 @@ class HeaderRuleTest(RuleTest):
             ("B6", "height", chain.height + 1), ("B7", "parent", bytes(32)),
             ("B8", "time", chain.time), ("B10", "challenge", bytes(32)),
             ("B11", "targets", (1, 2, 3)), ("B14", "proofs_root", bytes(32)),
-            ("B15", "count", 77), ("B17", "transactions_root", b"\1" * 32),
-            ("B18", "state", bytes(32)),
+            ("B15", "count", 77), ("B18", "transactions_root", b"\1" * 32),
+            ("B19", "state", bytes(32)),
         ]
         for rule, field, value in changes:
             draft = WORLD.draft((0,))
@@ -426,7 +426,7 @@ class HeaderRuleTest(RuleTest):
             if fits:
                 chain.fork().apply(draft.seal())
             else:
-                self.assert_breaks("B19", chain.apply, draft.seal())
+                self.assert_breaks("B17", chain.apply, draft.seal())
 
     def test_encoding(self):
         draft = WORLD.draft((0, 1, 2))
@@ -446,7 +446,7 @@ class HeaderRuleTest(RuleTest):
         self.assert_breaks("B20", chain.check_end)
         chain = WORLD.chain.fork()
         chain.lanes ^= 1
-        self.assert_breaks("B18", chain.check_end)
+        self.assert_breaks("B19", chain.check_end)
 
 
 class ProofRuleTest(RuleTest):

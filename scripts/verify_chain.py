@@ -47,8 +47,8 @@ RULES = {
     "B5": "bad-block-signature", "B6": "wrong-height", "B7": "wrong-parent", "B8": "wrong-time",
     "B9": "old-epoch", "B10": "wrong-challenge", "B11": "wrong-targets", "B12": "proof-order",
     "B13": "target-missed", "B14": "wrong-proofs-root", "B15": "wrong-transaction-count",
-    "B16": "too-many-transactions", "B17": "wrong-transactions-root", "B18": "wrong-state",
-    "B19": "block-too-large", "B20": "wrong-supply",
+    "B16": "too-many-transactions", "B17": "block-too-large", "B18": "wrong-transactions-root",
+    "B19": "wrong-state", "B20": "wrong-supply",
     "P1": "space-size", "P2": "pair-order", "P3": "pair-match", "P4": "space-bucket",
     "P5": "walk-length", "P6": "walk-step",
     "T1": "transaction-version", "T2": "empty-payment", "T3": "amount-overflow",
@@ -510,15 +510,13 @@ class Chain:
         self._check_header(header)
         qualities = self._check_proofs(proofs)
         require_equal("B14", header.proofs_root, merkle_root([proof.entry for proof in proofs]))
-        self._check_transactions(header, transactions)
+        self._check_transactions(header, transactions, len(data))
         winner = winner_of(proofs, qualities, self.targets)
         changed, fees = self._run(transactions)
         created = self._pay(changed, winner, fees)
         lanes, total = self._commitment(changed)
         state = state_digest(lanes)
-        require_equal("B18", header.state, state)
-        limit = self.genesis.block_bytes
-        require(len(data) <= limit, "B19", f"{len(data)} bytes, at most {limit} allowed")
+        require_equal("B19", header.state, state)
         supply = self.supply + created - (0 if winner else fees)
         require_equal("B20", total, supply)
         self._advance(header, winner, qualities)
@@ -552,15 +550,17 @@ class Chain:
             qualities[kind] = quality
         return qualities
 
-    def _check_transactions(self, header, transactions):
+    def _check_transactions(self, header, transactions, size):
         """Checks everything about the transactions that needs no account."""
         require_equal("B15", header.transactions, len(transactions))
         limit = self.genesis.block_transactions
         require(len(transactions) <= limit, "B16", f"{len(transactions)}, at most {limit} allowed")
+        limit = self.genesis.block_bytes
+        require(size <= limit, "B17", f"{size} bytes, at most {limit} allowed")
         for index, transaction in enumerate(transactions):
             with_index(index, check_transaction, transaction, self.genesis.hash)
         root = merkle_root([transaction.encoded for transaction in transactions])
-        require_equal("B17", header.transactions_root, root)
+        require_equal("B18", header.transactions_root, root)
 
     def _pay(self, changed, winner, fees):
         """Credits the winner, if there is one, and returns the new coins."""
@@ -625,7 +625,7 @@ class Chain:
             detail = f"balances add up to {total}, issued {self.supply}"
             raise Invalid("B20", detail, self.tip_height)
         if lanes != self.lanes:
-            raise Invalid("B18", "the state kept does not match the accounts", self.tip_height)
+            raise Invalid("B19", "the state kept does not match the accounts", self.tip_height)
 
 
 def transaction_id(genesis_hash, unsigned):
@@ -797,7 +797,23 @@ def vector_retarget(v):
 
 
 def vector_merkle(v):
-    yield "root", merkle_root([bytes.fromhex(leaf) for leaf in v["leaves"]]).hex(), v["root"]
+    leaves = [bytes.fromhex(leaf) for leaf in v["leaves"]]
+    yield "root", merkle_root(leaves).hex(), v["root"]
+    for index, path in enumerate(v.get("paths", [])):
+        path = [bytes.fromhex(digest) for digest in path]
+        yield f"path {index}", climb(leaves[index], index, len(leaves), path).hex(), v["root"]
+
+
+def climb(leaf, index, count, path):
+    """Returns where an inclusion proof leads."""
+    digest, last, path = derive("dsc v1 merkle leaf", leaf), count - 1, iter(path)
+    while last:
+        if index & 1:
+            digest = derive("dsc v1 merkle node", next(path), digest)
+        elif index < last:
+            digest = derive("dsc v1 merkle node", digest, next(path))
+        index, last = index >> 1, last >> 1
+    return digest if next(path, None) is None else ZERO
 
 
 def vector_state(v):
@@ -823,11 +839,20 @@ def vector_genesis(v):
     yield "hash", genesis.hash.hex(), v["hash"]
 
 
+def vector_chain(v):
+    chain = verify(bytes.fromhex(v["export"]))
+    yield "blocks", chain.height, v["blocks"]
+    yield "tip", chain.parent.hex(), v["tip"]
+    yield "supply", chain.supply, int(v["supply"])
+    yield "state", chain.state.hex(), v["state"]
+
+
 VECTORS = {
     "tag": vector_tag, "derive": vector_derive, "address": vector_address, "work": vector_work,
     "space": vector_space, "memory": vector_memory, "transaction": vector_transaction,
     "challenge": vector_challenge, "retarget": vector_retarget, "merkle": vector_merkle,
     "state": vector_state, "block": vector_block, "genesis": vector_genesis,
+    "chain": vector_chain,
 }
 
 
@@ -851,7 +876,7 @@ def vector_faults(check, vector):
                 for what, got, expected in check(vector) if got != expected]
     except Invalid as error:
         return [str(error)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         return [f"not a vector of this section: {error!r}"]
 
 

@@ -352,3 +352,221 @@ impl Chain {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ALICE, METRONOME, STRANGER, coins, genesis};
+
+    /// What is wrong with the genesis of the tests after `change`.
+    fn refused(change: impl FnOnce(&mut Genesis)) -> GenesisError {
+        let mut genesis = genesis();
+        change(&mut genesis);
+        genesis.check().unwrap_err()
+    }
+
+    fn said(change: impl FnOnce(&mut Genesis)) -> String {
+        refused(change).to_string()
+    }
+
+    #[test]
+    fn a_chain_gives_its_parameters_back() {
+        let chain = genesis().check().unwrap();
+        assert_eq!((chain.hash(), chain.genesis()), (genesis().hash(), &genesis()));
+        assert_eq!((chain.network().as_str(), chain.prefix()), ("test-1", Prefix::Development));
+        let main = Genesis { development: false, ..genesis() }.check().unwrap();
+        assert_eq!(main.prefix(), Prefix::Main);
+        assert_ne!(main.hash(), chain.hash());
+        let metronome = METRONOME.public();
+        assert_eq!(chain.metronome(&metronome.address()), Some(metronome));
+        assert_eq!(chain.metronome(&STRANGER.public().address()), None);
+        for kind in ProofKind::all() {
+            assert_eq!(chain.engine(kind).unwrap().kind(), kind);
+        }
+        assert!(chain.engine(ProofKind::new(9)).is_none());
+        assert_eq!(chain.first_targets(), [Target::MAX; ENGINE_COUNT]);
+        assert_eq!(chain.endowed(), coins(400_000));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        assert_eq!(refused(|genesis| genesis.version = 2), GenesisError::Version { got: 2 });
+        assert_eq!(said(|genesis| genesis.version = 2), "genesis version is 2, expected 1");
+    }
+
+    #[test]
+    fn a_network_name_has_few_characters() {
+        for byte in [b'A', b'_', b' ', 0, 0xff] {
+            let name = NetworkName::new(vec![b'a', byte]).unwrap();
+            let found = refused(|genesis| genesis.network = name);
+            assert_eq!(found, GenesisError::Network { byte });
+        }
+        let found = said(|genesis| genesis.network = NetworkName::new(vec![0]).unwrap());
+        assert_eq!(found, "the network name holds byte 0x00; use a-z, 0-9 and -");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let found = said(|genesis| genesis.interval = Millis(0));
+        assert_eq!(found, "interval is 0, expected 1 to 4294967295");
+        let found = said(|genesis| genesis.interval = Millis(1 << 32));
+        assert_eq!(found, "interval is 4294967296, expected 1 to 4294967295");
+        let found = said(|genesis| genesis.halving = 0);
+        assert_eq!(found, format!("halving is 0, expected 1 to {}", u64::MAX));
+        let found = said(|genesis| genesis.limits.block_transactions = 0);
+        assert_eq!(found, "block_transactions is 0, expected 1 to 131072");
+        let found = said(|genesis| genesis.limits.block_transactions = 131_073);
+        assert_eq!(found, "block_transactions is 131073, expected 1 to 131072");
+        let found = said(|genesis| genesis.limits.block_bytes = (1 << 16) - 1);
+        assert_eq!(found, "block_bytes is 65535, expected 65536 to 268435456");
+        let found = said(|genesis| genesis.limits.block_bytes = (1 << 28) + 1);
+        assert_eq!(found, "block_bytes is 268435457, expected 65536 to 268435456");
+    }
+
+    #[test]
+    fn accounts_are_in_order_and_not_empty() {
+        let endow = |byte, units| Endowment {
+            address: Address([byte; 32]),
+            balance: Amount::from_units(units),
+        };
+        let cases = [
+            (vec![endow(1, 1), endow(2, 0)], 1),
+            (vec![endow(1, 1), endow(1, 1)], 1),
+            (vec![endow(1, 1), endow(3, 1), endow(2, 1)], 2),
+        ];
+        for (accounts, index) in cases {
+            let found = refused(|genesis| genesis.accounts = List::new(accounts).unwrap());
+            assert_eq!(found, GenesisError::Account { index });
+        }
+        let text = "account 3 is out of order, listed twice or empty";
+        assert_eq!(GenesisError::Account { index: 3 }.to_string(), text);
+    }
+
+    #[test]
+    fn all_coins_there_can_be_must_fit() {
+        let text = "initial balances and all rewards exceed 184467440737.09551615 coins";
+        assert_eq!(said(|genesis| genesis.halving = u64::MAX), text);
+        assert_eq!(
+            refused(|genesis| genesis.reward = Amount::from_units(1 << 63)),
+            GenesisError::Supply
+        );
+        let rich = Endowment { address: Address([0; 32]), balance: Amount::from_units(u64::MAX) };
+        let found = refused(|genesis| {
+            genesis.accounts =
+                List::new(vec![rich, Endowment { address: Address([1; 32]), ..rich }]).unwrap();
+        });
+        assert_eq!(found, GenesisError::Supply);
+        let just = Genesis {
+            accounts: List::new(vec![rich]).unwrap(),
+            reward: Amount::ZERO,
+            halving: u64::MAX,
+            ..genesis()
+        };
+        assert_eq!(just.check().unwrap().supply_max(Height(u64::MAX)), rich.balance);
+    }
+
+    #[test]
+    fn a_metronome_key_is_listed_once() {
+        let keys = vec![*METRONOME.public(), *ALICE.public(), *METRONOME.public()];
+        let found = refused(|genesis| genesis.metronomes = List::new(keys).unwrap());
+        assert_eq!(found, GenesisError::MetronomeTwice { index: 2 });
+        assert_eq!(found.to_string(), "metronome key 2 is listed twice");
+    }
+
+    fn engine(genesis: &mut Genesis, index: usize, change: impl FnOnce(&mut EngineGenesis)) {
+        let mut engines = genesis.engines.to_vec();
+        change(&mut engines[index]);
+        genesis.engines = List::new(engines).unwrap();
+    }
+
+    #[test]
+    fn targets_are_within_their_limits() {
+        let limits = |min, max| TargetLimits { min: Target(min), max: Target(max) };
+        for (index, entry) in ENGINES.iter().enumerate() {
+            for (target, limits) in
+                [(0, limits(0, 9)), (1, limits(2, 9)), (9, limits(1, 8)), (5, limits(6, 4))]
+            {
+                let found = refused(|genesis| {
+                    engine(genesis, index, |engine| {
+                        (engine.target, engine.limits) = (Target(target), limits);
+                    });
+                });
+                let text = format!(
+                    "target of {} is {target}, its limits are {} to {}",
+                    entry.name, limits.min, limits.max
+                );
+                assert!(matches!(found, GenesisError::Target { .. }));
+                assert_eq!(found.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_are_those_the_engine_declares() {
+        for (index, entry) in ENGINES.iter().enumerate() {
+            let more = vec![1; entry.params.len() + 1];
+            let found = refused(|genesis| {
+                engine(genesis, index, |engine| engine.params = List::new(more).unwrap());
+            });
+            assert!(matches!(found, GenesisError::Param { error: ParamError::Count { .. }, .. }));
+            let start = format!("engine {}: engine {} has", entry.name, entry.name);
+            assert!(found.to_string().starts_with(&start), "{found}");
+            let Some(first) = entry.params.first() else { continue };
+            let mut values: Vec<_> = entry.params.iter().map(|param| param.min).collect();
+            values[0] = first.max + 1;
+            let found = refused(|genesis| {
+                engine(genesis, index, |engine| engine.params = List::new(values).unwrap());
+            });
+            let out =
+                matches!(found, GenesisError::Param { error: ParamError::OutOfRange { .. }, .. });
+            assert!(out, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn rewards_halve_until_nothing_is_left() {
+        let chain = genesis().check().unwrap();
+        let reward = |height| chain.reward(Height(height));
+        assert_eq!([reward(0), reward(3), reward(4)], [coins(1024), coins(1024), coins(512)]);
+        assert_eq!(reward(4 * 36), Amount::from_units(coins(1024).units() >> 36));
+        assert_eq!([reward(4 * 37), reward(4 * 64), reward(u64::MAX)], [Amount::ZERO; 3]);
+    }
+
+    #[test]
+    fn the_most_coins_there_can_be_add_up() {
+        let chain = genesis().check().unwrap();
+        let mut sum = chain.endowed();
+        for height in (0..200).map(Height) {
+            sum = sum.checked_add(chain.reward(height)).unwrap();
+            assert_eq!(chain.supply_max(height), sum);
+        }
+        assert_eq!(chain.supply_max(Height(u64::MAX)), sum);
+    }
+
+    #[test]
+    fn json_and_encoding_read_back() {
+        let genesis = genesis();
+        let json = serde_json::to_string(&genesis).unwrap();
+        assert!(json.contains("\"network\":\"test-1\""), "{json}");
+        assert_eq!(serde_json::from_str::<Genesis>(&json).unwrap(), genesis);
+        assert_eq!(codec::decode(&codec::encode(&genesis)), Ok(genesis));
+        let unknown = json.replacen('{', "{\"colour\":1,", 1);
+        assert!(serde_json::from_str::<Genesis>(&unknown).is_err());
+        let nameless = json.replace("test-1", "");
+        assert!(serde_json::from_str::<Genesis>(&nameless).is_err());
+    }
+
+    #[test]
+    fn the_largest_genesis_is_within_its_bound() {
+        let account = |index: u32| {
+            let mut address = [0; 32];
+            address[..4].copy_from_slice(&index.to_be_bytes());
+            Endowment { address: Address(address), balance: Amount::from_units(1) }
+        };
+        let accounts = (0..100_000).map(account).collect();
+        let full = Genesis { accounts: List::new(accounts).unwrap(), ..genesis() };
+        let bytes = codec::encode(&full);
+        assert!(bytes.len() + METRONOMES_MAX * 256 + ENGINE_COUNT * 64 < GENESIS_BYTES_MAX);
+        assert!(full.check().is_ok());
+    }
+}

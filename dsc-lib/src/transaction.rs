@@ -265,3 +265,136 @@ impl CheckedTransaction {
         &self.transaction
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::{ALICE, BOB, address, coins, draft, pay};
+
+    const CHAIN: Digest = Digest([7; 32]);
+
+    fn plain() -> Draft {
+        draft(0, address(&BOB), coins(2), coins(1))
+    }
+
+    /// What is wrong with a transaction of Alice's that holds what `change` makes of it.
+    fn refused(change: impl FnOnce(&mut Transaction)) -> TransactionError {
+        let mut transaction = plain().sign(&CHAIN, &ALICE);
+        change(&mut transaction);
+        let id = transaction.id(&CHAIN);
+        transaction.signature = ALICE.sign(id.as_bytes());
+        let named = transaction.clone().check_named(&CHAIN).unwrap_err();
+        assert_eq!(named, (id, transaction.clone().check(&CHAIN).unwrap_err()));
+        named.1
+    }
+
+    #[test]
+    fn a_signed_draft_checks_and_keeps_what_it_says() {
+        let transaction = plain().sign(&CHAIN, &ALICE);
+        let checked = transaction.clone().check(&CHAIN).unwrap();
+        assert_eq!(checked.id(), transaction.id(&CHAIN));
+        assert_eq!(checked.sender(), address(&ALICE));
+        assert_eq!(checked.spent(), coins(3));
+        assert_eq!(checked.bytes(), codec::encode(&transaction));
+        assert_eq!(checked.leaf(), merkle::leaf(&codec::encode(&transaction)));
+        assert_eq!(checked.transaction(), &transaction);
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let found = refused(|transaction| transaction.version = 2);
+        assert_eq!(found, TransactionError::Version { got: 2 });
+        assert_eq!(found.to_string(), "transaction version is 2, expected 1");
+    }
+
+    #[test]
+    fn a_payment_of_nothing_is_refused() {
+        let some = Payment { to: address(&BOB), amount: coins(1) };
+        let none = Payment { amount: Amount::ZERO, ..some };
+        let payments = Payments::new(vec![some, none]).unwrap();
+        let found = refused(|transaction| transaction.payments = payments);
+        assert_eq!(found, TransactionError::EmptyPayment { index: 1 });
+        assert_eq!(found.to_string(), "payment 1 is of nothing");
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_is_refused() {
+        let most = Amount::from_units(u64::MAX);
+        let found = refused(|transaction| transaction.fee = most);
+        assert_eq!(found, TransactionError::Overflow);
+        let payment = Payment { to: address(&BOB), amount: most };
+        let payments = Payments::new(vec![payment; 2]).unwrap();
+        let found = refused(|transaction| {
+            (transaction.fee, transaction.payments) = (Amount::ZERO, payments);
+        });
+        assert_eq!(found, TransactionError::Overflow);
+    }
+
+    #[test]
+    fn a_signature_covers_chain_sender_and_content() {
+        let signed = plain().sign(&CHAIN, &ALICE);
+        let mismatch = Err(TransactionError::Signature(SignatureError::Mismatch));
+        assert_eq!(signed.clone().check(&Digest::ZERO), mismatch);
+        let redirected = Draft { memo: Memo::new(b"x".to_vec()).unwrap(), ..plain() };
+        let forged = redirected.sign(&CHAIN, &ALICE);
+        assert_eq!(Transaction { signature: signed.signature, ..forged }.check(&CHAIN), mismatch);
+        let stolen = Transaction { sender: *BOB.public(), ..signed };
+        assert!(matches!(stolen.check(&CHAIN), Err(TransactionError::Signature(_))));
+        let text = "signature: the signature is not that of the message by the key";
+        assert_eq!(mismatch.unwrap_err().to_string(), text);
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest_have_the_length_foretold() {
+        let smallest = plain().sign(&CHAIN, &ALICE);
+        assert_eq!(codec::encode(&smallest).len(), 594);
+        assert_eq!(smallest.encoded_len(), 594);
+        let largest = Draft {
+            payments: Payments::new(vec![smallest.payments[0]; PAYMENTS_MAX]).unwrap(),
+            memo: Memo::new(vec![0; MEMO_BYTES_MAX]).unwrap(),
+            ..plain()
+        };
+        let largest = largest.sign(&CHAIN, &ALICE);
+        assert_eq!(codec::encode(&largest).len(), TRANSACTION_BYTES_MAX);
+        assert_eq!(largest.encoded_len(), TRANSACTION_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_list_out_of_bounds_does_not_decode() {
+        let bytes = codec::encode(&pay(&ALICE, 0, address(&BOB), 1));
+        let count_at = 2 + 256 + 8 + 8 + 8;
+        for count in [0, PAYMENTS_MAX as u64 + 1, u64::MAX] {
+            let mut bytes = bytes.clone();
+            bytes[count_at..count_at + 8].copy_from_slice(&count.to_le_bytes());
+            let found = codec::decode::<Transaction>(&bytes).unwrap_err();
+            assert_eq!(found.to_string(), format!("{count} elements, expected 1 to 256"));
+        }
+        let memo_at = count_at + 8 + 40;
+        let mut bytes = bytes.clone();
+        bytes[memo_at..memo_at + 8].copy_from_slice(&513_u64.to_le_bytes());
+        let found = codec::decode::<Transaction>(&bytes).unwrap_err();
+        assert_eq!(found.to_string(), "513 elements, expected 0 to 512");
+    }
+
+    #[test]
+    fn errors_have_their_values_and_codes_of_their_own() {
+        let (low, high) = (coins(1), coins(2));
+        let (expires, height) = (Height(3), Height(4));
+        let errors = [
+            TransactionError::Version { got: 2 },
+            TransactionError::EmptyPayment { index: 1 },
+            TransactionError::Overflow,
+            TransactionError::Signature(SignatureError::Mismatch),
+            TransactionError::Sequence { got: 5, expected: 6 },
+            TransactionError::Expired { expires, height },
+            TransactionError::InsufficientFunds { needed: high, balance: low },
+        ];
+        let codes: BTreeSet<_> = errors.iter().map(TransactionError::code).collect();
+        assert_eq!(codes.len(), errors.len());
+        assert_eq!(errors[4].to_string(), "sequence is 5, the sender's next is 6");
+        assert_eq!(errors[5].to_string(), "expired at height 3, this is height 4");
+        assert_eq!(errors[6].to_string(), "needs 2 coins, the sender has 1");
+    }
+}

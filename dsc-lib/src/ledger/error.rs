@@ -279,9 +279,6 @@ pub enum ReplayError {
     /// An account is not what the replay comes to.
     #[error("account {address} is stored as {got:?}, the replay comes to {expected:?}")]
     Account { address: Address, got: Account, expected: Account },
-    /// The supply is not what the replay comes to.
-    #[error("the supply is stored as {got}, the replay comes to {expected}")]
-    Supply { got: Amount, expected: Amount },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -378,8 +378,8 @@ impl State {
         self.check_authorised(key)?;
         let mut proofs = proposal.proofs;
         proofs.sort_by_key(|entry| entry.proof.kind);
-        let count = proofs.len();
-        let proofs = Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: count })?;
+        let proofs =
+            Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: ENGINE_COUNT })?;
         let proven = check_proofs(&self.chain, &self.round, &proofs)?;
         let mut execution = Execution::new(self);
         let (transactions, left_out) = self.select(&mut execution, proposal.transactions, &proofs);

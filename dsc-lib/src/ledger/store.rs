@@ -103,6 +103,11 @@ impl Store {
         Ok(Self { db: builder(OpenOptions::default()).create_with_backend(backend)? })
     }
 
+    #[cfg(test)]
+    pub(super) fn database(&self) -> &Database {
+        &self.db
+    }
+
     /// The metadata, or `None` if nothing was ever committed.
     pub(super) fn meta(&self) -> Result<Option<Meta>, OpenError> {
         let Some(format) = self.meta_field(KEY_FORMAT)? else { return Ok(None) };

@@ -1,0 +1,40 @@
+//! One test for each rule, in the files below; what they share is here.
+
+mod disk;
+mod files;
+mod messages;
+mod outcome;
+mod rules;
+
+use super::*;
+use crate::{
+    genesis::Genesis,
+    testing::{ALICE, BOB, METRONOME, Miners, address, chain, genesis, next_block, unchecked},
+};
+
+/// The chain of [`genesis`] after `change`.
+fn chain_with(change: impl FnOnce(&mut Genesis)) -> Chain {
+    let mut genesis = genesis();
+    change(&mut genesis);
+    genesis.check().unwrap()
+}
+
+/// A block without proofs and transactions after `state`.
+fn empty(state: &State) -> CheckedBlock {
+    next_block(state, vec![], vec![])
+}
+
+/// A ledger in memory with one block: two payments of Alice's and proofs of every engine.
+fn ledger_with_a_block() -> (Ledger, CheckedBlock) {
+    let mut ledger = Ledger::in_memory(chain());
+    let proofs = Miners::new(&chain()).mine(ledger.state());
+    let transactions = vec![pay(&ALICE, 0, 10), pay(&ALICE, 1, 20)];
+    let block = next_block(ledger.state(), proofs, transactions);
+    ledger.commit(&block).unwrap();
+    (ledger, block)
+}
+
+/// A payment of Alice's or another's to Bob.
+fn pay(from: &SecretKey, sequence: u64, coins: u64) -> Transaction {
+    crate::testing::pay(from, sequence, address(&BOB), coins)
+}
