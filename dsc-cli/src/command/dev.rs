@@ -202,7 +202,9 @@ impl Network {
     fn stop(self) -> Result<Summary, Failure> {
         let Self { blockchain, others, pool, host, .. } = self;
         host.shutdown.request();
-        others.into_iter().for_each(|join| join());
+        for join in others {
+            join();
+        }
         let pending = {
             let counts = pool.lock().counts();
             counts.submitted.saturating_add(counts.unconfirmed)

@@ -62,7 +62,7 @@ fn write_figures(server: &Server, text: &mut String) {
     use std::fmt::Write;
     let held = server.lock();
     let state = held.ledger().state();
-    let height = state.height().map_or(-1.0, |height| height.0 as f64);
+    let height = state.height().map_or_else(|| "-1".into(), |height| height.to_string());
     let seconds = state.tip().time.0 / 1000;
     let _ = writeln!(text, "# TYPE dsc_chain_height gauge\ndsc_chain_height {height}");
     let _ = writeln!(
@@ -136,13 +136,11 @@ async fn submit(
 }
 
 fn submit_problem(error: &SubmitError) -> Problem {
-    match error.refusal() {
-        Some(refusal) => refused(&refusal),
-        None => {
-            tracing::error!(%error, "a block could not be stored");
-            Problem::unavailable("store-failed", "this server could not store the block")
-        }
+    if let Some(refusal) = error.refusal() {
+        return refused(&refusal);
     }
+    tracing::error!(%error, "a block could not be stored");
+    Problem::unavailable("store-failed", "this server could not store the block")
 }
 
 /// The height that `which` names: a number, a hash or `tip`.

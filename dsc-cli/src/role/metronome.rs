@@ -90,7 +90,7 @@ async fn hand_in(
     Json(body): Json<HandInBody>,
 ) -> Result<Json<ReceiptBody>, Problem> {
     let hand_in = read_hand_in(body)?;
-    let taken = server.shared.lock().hand_in(server.time.now(), hand_in);
+    let taken = server.shared.lock().hand_in(server.time.now(), &hand_in);
     taken.map(|receipt| Json(ReceiptBody { receipt })).map_err(|refusal| refused(&refusal))
 }
 

@@ -212,7 +212,7 @@ impl Metronome {
     /// # Errors
     ///
     /// [`Refusal`] if the round is not open, or the proof is invalid or misses its target.
-    pub fn hand_in(&mut self, now: Millis, hand_in: HandIn) -> Result<Receipt, Refusal> {
+    pub fn hand_in(&mut self, now: Millis, hand_in: &HandIn) -> Result<Receipt, Refusal> {
         let receipt = match hand_in.proof.clone() {
             Some(proof) => {
                 let entry = ProofEntry { miner: hand_in.miner, proof };
@@ -261,8 +261,8 @@ impl Metronome {
         Ok(quality)
     }
 
-    fn note(&mut self, now: Millis, hand_in: HandIn) {
-        let HandIn { height, miner, kind, attempts, spent, footprint, proof: _ } = hand_in;
+    fn note(&mut self, now: Millis, hand_in: &HandIn) {
+        let HandIn { height, miner, kind, attempts, spent, footprint, proof: _ } = *hand_in;
         let validator =
             Validator { miner, kind, last_seen: now, height, attempts, spent, footprint };
         self.validators.insert((miner, kind), validator);

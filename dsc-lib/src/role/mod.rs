@@ -144,6 +144,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal for this reason.
+    #[allow(clippy::needless_pass_by_value, reason = "callers have a value to give away")]
     pub fn new(code: impl Into<String>, reason: impl ToString) -> Self {
         Self { code: code.into(), reason: reason.to_string() }
     }
@@ -160,6 +161,7 @@ pub struct Lost {
 
 impl Lost {
     /// A call lost for this reason.
+    #[allow(clippy::needless_pass_by_value, reason = "callers have a value to give away")]
     pub fn new(reason: impl ToString) -> Self {
         Self { reason: reason.to_string() }
     }

@@ -131,7 +131,7 @@ impl Validator {
     /// Takes the answer to the call that [`Validator::next`] asked for last.
     pub fn answer(&mut self, now: Millis, answer: Result<Answer, Lost>) {
         match (&self.phase, answer) {
-            (Phase::Asking, Ok(Answer::Round(round))) => self.take_round(now, round),
+            (Phase::Asking, Ok(Answer::Round(round))) => self.take_round(now, round.as_ref()),
             (Phase::HandingIn { .. }, Ok(Answer::HandedIn(receipt))) => self.handed_in(receipt),
             (_, Ok(Answer::Refused(refusal))) => self.refused(now, &refusal),
             (_, Ok(_)) => self.fail(now, "the metronome answered another question".into()),
@@ -139,10 +139,10 @@ impl Validator {
         }
     }
 
-    fn take_round(&mut self, now: Millis, round: Option<metronome::OpenRound>) {
+    fn take_round(&mut self, now: Millis, round: Option<&metronome::OpenRound>) {
         self.fault = None;
-        let target = round.as_ref().and_then(|r| r.targets.get(usize::from(self.kind.index())));
-        let (Some(round), Some(&target)) = (&round, target) else {
+        let target = round.and_then(|r| r.targets.get(usize::from(self.kind.index())));
+        let (Some(round), Some(&target)) = (round, target) else {
             self.wake_at = now.plus(ASK_PAUSE);
             return;
         };

@@ -149,7 +149,7 @@ impl CheatingMetronome {
         let mut block: Block = codec::decode(&draft.to_bytes()).unwrap();
         self.turn += 1;
         let turn = self.turn % (CHEATS.len() + 2);
-        self.honest = turn == CHEATS.len() && self.turn % 3 == 0;
+        self.honest = turn == CHEATS.len() && self.turn.is_multiple_of(3);
         if let Some(cheat) = CHEATS.get(turn) {
             cheat(&mut block, state);
             block.header = block.header.sign(&self.key);

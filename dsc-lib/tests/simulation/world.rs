@@ -272,7 +272,7 @@ impl World {
             Event::Wake(caller) => self.wake(caller),
             Event::Request(caller, ticket, call) => {
                 let answer = self.serve(&call);
-                self.send_reply(caller, ticket, answer);
+                self.send_reply(caller, ticket, &answer);
             }
             Event::Reply(caller, ticket, answer) => self.deliver(caller, ticket, Ok(answer)),
             Event::Timeout(caller, ticket) => {
@@ -297,7 +297,7 @@ impl World {
         }
     }
 
-    fn send_reply(&mut self, caller: Caller, ticket: u64, answer: Answer) {
+    fn send_reply(&mut self, caller: Caller, ticket: u64, answer: &Answer) {
         self.send(|| Event::Reply(caller, ticket, answer.clone()));
     }
 
@@ -431,7 +431,7 @@ impl World {
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
             Call::PoolCounts => Answer::PoolCounts(self.pool.counts()),
             Call::Round { after, .. } => Answer::Round(self.metronome.round_after(now, *after)),
-            Call::HandIn(hand_in) => match self.metronome.hand_in(now, hand_in.clone()) {
+            Call::HandIn(hand_in) => match self.metronome.hand_in(now, hand_in) {
                 Ok(receipt) => Answer::HandedIn(receipt),
                 Err(refusal) => Answer::Refused(refusal),
             },

@@ -83,7 +83,7 @@ impl Payer {
 
     fn payment(&mut self) -> Option<Transaction> {
         let (from, to) = (self.any_account(), self.any_account());
-        let amount = Amount::from_units(1 + self.random(5_00_000_000));
+        let amount = Amount::from_units(1 + self.random(500_000_000));
         let (sequence, height) = self.sequence(from)?;
         let to = self.accounts[to].public().address();
         let draft = Draft {
