@@ -4,6 +4,8 @@
 //! so two runs measure the same work. `cargo bench --package dsc-benches --bench tag` runs a file;
 //! `cargo test --benches` runs each bench once, as a test.
 
+mod engine;
+
 use std::time::Duration;
 
 pub use criterion::{BatchSize, Bencher, Criterion, Throughput};
@@ -15,6 +17,7 @@ use dsc_lib::{
     transaction::{Draft, Memo, Payment, Payments, Transaction},
     units::{Amount, Height},
 };
+pub use engine::engine;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASUREMENT: Duration = Duration::from_secs(3);
