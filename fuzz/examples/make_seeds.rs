@@ -1,0 +1,134 @@
+//! Writes the seeds again: `cargo run --manifest-path fuzz/Cargo.toml --example make_seeds`.
+//!
+//! All come from fixed keys and numbers, so the files change only when a format does.
+
+use std::{error::Error, fs, path::Path};
+
+use dsc_fuzz::encode;
+use dsc_lib::{
+    address::Prefix,
+    block::Block,
+    codec::List,
+    genesis::Chain,
+    ledger::{Ledger, State},
+    proof::{
+        Challenge, Fingerprint, Miner, NoProgress, ProofEntry, Resources, find, space::PAGE_LEN,
+    },
+    testing::{
+        self, ALICE, BOB, CAROL, Miners, STRANGER, address, coins, draft, next_block, pay,
+        unchecked,
+    },
+    transaction::{Draft, Payment, Payments, Transaction},
+    units::Height,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let chain = testing::chain();
+    let mut ledger = Ledger::in_memory(chain.clone());
+    let mut miners = Miners::new(&chain);
+    let before = ledger.state().clone();
+    let proofs = miners.mine(&before);
+    transactions()?;
+    proofs_of(&before, &proofs)?;
+    blocks(&before, &proofs)?;
+    write("snapshot", "first", &encode(&ledger.snapshot()?))?;
+    let block = next_block(&before, proofs, vec![pay(&ALICE, 0, address(&CAROL), 5)]);
+    ledger.commit(&block)?;
+    write("snapshot", "later", &encode(&ledger.snapshot()?))?;
+    let mut file = Vec::new();
+    ledger.export(&mut file)?;
+    write("export", "one-block", &file)?;
+    genesis()?;
+    keys()?;
+    vaults(&chain)?;
+    tags()?;
+    texts()
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), bytes)?)
+}
+
+/// One payment and several, with a memo.
+fn several() -> Transaction {
+    let to = [&ALICE, &BOB, &CAROL].map(|key| address(key));
+    let payments = to.into_iter().map(|to| Payment { to, amount: coins(2) }).collect();
+    let payments = Payments::new(payments).expect("three payments");
+    let memo = List::new(b"for the fish".to_vec()).expect("a short memo");
+    let draft = draft(1, address(&CAROL), coins(1), coins(1));
+    Draft { payments, memo, ..draft }.sign(&testing::genesis().hash(), &ALICE)
+}
+
+fn transactions() -> Outcome {
+    write("transaction", "one-payment", &encode(&pay(&ALICE, 0, address(&CAROL), 5)))?;
+    write("transaction", "three-payments", &encode(&several()))?;
+    write("transaction", "no-coins", &encode(&pay(&STRANGER, 0, address(&CAROL), 5)))
+}
+
+fn proofs_of(state: &State, proofs: &[ProofEntry]) -> Outcome {
+    let challenge = encode(&Challenge(state.round().challenge));
+    for entry in proofs {
+        let seed = [challenge.clone(), encode(entry)].concat();
+        write("proof", entry.proof.kind.name(), &seed)?;
+    }
+    Ok(())
+}
+
+fn blocks(state: &State, proofs: &[ProofEntry]) -> Outcome {
+    let transactions = vec![pay(&ALICE, 0, address(&CAROL), 5), several()];
+    let full: Block = unchecked(&next_block(state, proofs.to_vec(), transactions));
+    write("block", "all-proofs", &encode(&full))?;
+    let empty: Block = unchecked(&next_block(state, Vec::new(), Vec::new()));
+    write("block", "empty", &encode(&empty))?;
+    let late =
+        Block { header: dsc_lib::block::Header { height: Height(9), ..full.header }, ..full };
+    write("block", "wrong-height", &encode(&late))
+}
+
+fn genesis() -> Outcome {
+    let genesis = testing::genesis();
+    write("genesis", "bytes", &encode(&genesis))?;
+    write("genesis", "json", &serde_json::to_vec_pretty(&genesis)?)
+}
+
+/// The keys that the tests read, as other tools wrote them.
+fn keys() -> Outcome {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dsc-lib/tests/data/keys");
+    for name in ["vector", "scrypt", "pbkdf2", "pbes1", "triple-des", "pkcs1", "ed25519"] {
+        write("key_file", name, &fs::read(folder.join(name).with_extension("pem"))?)?;
+    }
+    write("key_file", "public", ALICE.public().to_spki_pem().as_bytes())
+}
+
+/// The first pages of a vault of the least size.
+fn vaults(chain: &Chain) -> Outcome {
+    let engine = chain.engine(find("space")?.kind).ok_or("an engine that is registered")?;
+    let miner = Miner { address: address(&ALICE), fingerprint: Fingerprint([1; 16]) };
+    let folder = tempfile::tempdir()?;
+    engine.prepare(&miner, &Resources::new(folder.path()), &NoProgress)?;
+    let file = fs::read_dir(folder.path())?.next().ok_or("a vault was plotted")??;
+    let bytes = fs::read(file.path())?;
+    write("vault", "header", &bytes[..PAGE_LEN])?;
+    write("vault", "two-buckets", &bytes[..3 * PAGE_LEN])
+}
+
+fn tags() -> Outcome {
+    for (name, first, count) in [("zero", 0, 1), ("carry", u64::from(u32::MAX) - 7, 99)] {
+        let seed = [&[7; 32][..], &u64::to_le_bytes(first), &[count]].concat();
+        write("tag", name, &seed)?;
+    }
+    Ok(())
+}
+
+fn texts() -> Outcome {
+    for prefix in Prefix::ALL {
+        write("text", &format!("address-{prefix}"), address(&ALICE).to_text(prefix).as_bytes())?;
+    }
+    write("text", "amount", b"200000.00000001")?;
+    write("text", "digest", testing::genesis().hash().to_string().as_bytes())?;
+    write("text", "fingerprint", Fingerprint([10; 16]).to_string().as_bytes())
+}
