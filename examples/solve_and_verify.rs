@@ -5,7 +5,6 @@
 //! ```
 
 use std::{
-    error::Error,
     sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
@@ -33,14 +32,14 @@ impl Clock for Stopwatch {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     for entry in ENGINES {
         solve(entry)?;
     }
     Ok(())
 }
 
-fn solve(entry: &Entry) -> Result<(), Box<dyn Error>> {
+fn solve(entry: &Entry) -> anyhow::Result<()> {
     // The least of every parameter: small tables, made in a moment.
     let least: Vec<_> = entry.params.iter().map(|param| param.min).collect();
     let engine = entry.build_with(&least)?;
