@@ -10,11 +10,13 @@
 //!
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
+mod checked;
 mod durable;
 mod error;
 mod execute;
 mod export;
 mod replay;
+mod rules;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -23,10 +25,8 @@ mod wins;
 
 use std::{collections::HashMap, sync::Arc};
 
-use rayon::prelude::*;
-
-use self::execute::{Execution, commit};
 pub use self::{
+    checked::CheckedBlock,
     durable::{Event, Inclusion, Ledger, Located, OpenOptions, Place},
     error::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
@@ -37,19 +37,24 @@ pub use self::{
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
     wins::Wins,
 };
+use self::{
+    checked::fixed_bytes,
+    execute::{Execution, commit},
+    rules::{
+        Proven, check_origin, check_proofs, check_proofs_root, check_transactions, next_round,
+    },
+};
 use crate::{
     address::Address,
     block::{self, Block, BlockHash, Header, Proofs},
-    codec,
     commitment::{Account, Commitment},
     genesis::Chain,
     hash::Digest,
     keys::{SecretKey, Signature},
     merkle,
-    proof::{Challenge, ENGINE_COUNT, ProofEntry},
-    retarget::retarget,
+    proof::{ENGINE_COUNT, ProofEntry},
     transaction::{CheckedTransaction, Transaction, TransactionError, TransactionId},
-    units::{Amount, Height, Millis, Quality, Target},
+    units::{Amount, Height, Millis, Target},
 };
 
 /// What the next block answers.
@@ -85,21 +90,6 @@ pub struct Change {
     pub new: Account,
 }
 
-/// A block that keeps every rule at one state, with what it changes there.
-#[derive(Clone, Debug)]
-pub struct CheckedBlock {
-    header: Header,
-    hash: BlockHash,
-    proofs: Proofs,
-    transactions: Vec<Arc<CheckedTransaction>>,
-    winner: Option<usize>,
-    income: Amount,
-    changes: Vec<Change>,
-    commitment: Commitment,
-    supply: Amount,
-    next: Round,
-}
-
 /// What a metronome puts into a block.
 #[derive(Clone, Debug)]
 pub struct Proposal {
@@ -125,12 +115,6 @@ pub struct State {
     supply: Amount,
     tip: Tip,
     round: Round,
-}
-
-/// The proofs of a block, verified.
-struct Proven {
-    qualities: [Option<Quality>; ENGINE_COUNT],
-    winner: Option<usize>,
 }
 
 impl State {
@@ -471,167 +455,10 @@ impl State {
     }
 }
 
-impl CheckedBlock {
-    /// The header.
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// The block hash.
-    pub fn hash(&self) -> BlockHash {
-        self.hash
-    }
-
-    /// The proofs, in the order of engines.
-    pub fn proofs(&self) -> &Proofs {
-        &self.proofs
-    }
-
-    /// The transactions, in the order they are applied.
-    pub fn transactions(&self) -> &[Arc<CheckedTransaction>] {
-        &self.transactions
-    }
-
-    /// The proof that won, if there is any.
-    pub fn winner(&self) -> Option<&ProofEntry> {
-        self.proofs.get(self.winner?)
-    }
-
-    /// Reward and fees: what the winner was credited, if there is one.
-    pub fn income(&self) -> Amount {
-        self.income
-    }
-
-    /// The changed accounts in order of address.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// Coins in being after this block.
-    pub fn supply(&self) -> Amount {
-        self.supply
-    }
-
-    /// What the block after this one answers.
-    pub fn next(&self) -> &Round {
-        &self.next
-    }
-
-    /// What the block after this one extends.
-    pub fn tip(&self) -> Tip {
-        Tip { hash: self.hash, time: self.header.time, epoch: self.header.epoch }
-    }
-
-    /// The canonical encoding of the block.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = codec::encode(&self.header);
-        bytes.extend(codec::encode(&self.proofs));
-        bytes.extend((self.transactions.len() as u64).to_le_bytes());
-        self.transactions.iter().for_each(|transaction| bytes.extend(transaction.bytes()));
-        bytes
-    }
-}
-
-/// Bytes of a block's encoding without its transactions.
-fn fixed_bytes(proofs: &Proofs) -> u64 {
-    const HEADER_BYTES: u64 =
-        2 + 32 + 8 + 8 + 32 + 8 + 32 + 8 * ENGINE_COUNT as u64 + 4 + 4 * 32 + 256;
-    HEADER_BYTES.saturating_add(codec::encode(proofs).len() as u64).saturating_add(8)
-}
-
 fn sum_of(accounts: &HashMap<Address, Account>) -> Commitment {
     let changes: Vec<_> = accounts
         .iter()
         .map(|(&address, &new)| Change { address, old: Account::default(), new })
         .collect();
     commit(&Commitment::default(), &changes)
-}
-
-/// Checks what a header shows without its parent: version, chain and signature.
-fn check_origin(chain: &Chain, header: &Header) -> Result<(), BlockError> {
-    if header.version != block::VERSION {
-        return Err(BlockError::Version { got: header.version });
-    }
-    let (got, expected) = (header.chain, chain.hash());
-    if got != expected {
-        return Err(BlockError::Chain { got, expected });
-    }
-    let got = header.metronome;
-    let key = chain.metronome(&got).ok_or(BlockError::UnknownMetronome { got })?;
-    Ok(key.verify(header.hash().as_bytes(), &header.signature)?)
-}
-
-fn check_proofs_root(header: &Header, proofs: &Proofs) -> Result<(), BlockError> {
-    let (got, expected) = (block::proofs_root(proofs), header.proofs_root);
-    if got != expected {
-        return Err(BlockError::ProofsRoot { got, expected });
-    }
-    Ok(())
-}
-
-fn check_proofs(chain: &Chain, round: &Round, proofs: &Proofs) -> Result<Proven, BlockError> {
-    let mut proven = Proven { qualities: [None; ENGINE_COUNT], winner: None };
-    let mut best: Option<(Quality, Target)> = None;
-    let mut last = None;
-    for (index, entry) in proofs.iter().enumerate() {
-        let kind = entry.proof.kind;
-        if last >= Some(kind) {
-            return Err(BlockError::ProofOrder { index });
-        }
-        last = Some(kind);
-        let (quality, target) = check_proof(chain, round, index, entry)?;
-        if let Some(slot) = proven.qualities.get_mut(usize::from(kind.index())) {
-            *slot = Some(quality);
-        }
-        if best.is_none_or(|(b, t)| quality.compare_scaled(target, b, t).is_lt()) {
-            (best, proven.winner) = (Some((quality, target)), Some(index));
-        }
-    }
-    Ok(proven)
-}
-
-fn check_proof(
-    chain: &Chain,
-    round: &Round,
-    index: usize,
-    entry: &ProofEntry,
-) -> Result<(Quality, Target), BlockError> {
-    let kind = entry.proof.kind;
-    let unknown = BlockError::ProofKind { index, kind };
-    let (Some(engine), Some(&target)) =
-        (chain.engine(kind), round.targets.get(usize::from(kind.index())))
-    else {
-        return Err(unknown);
-    };
-    let quality = engine
-        .verify(&Challenge(round.challenge), &entry.miner, &entry.proof)
-        .map_err(|error| BlockError::Proof { kind, error })?;
-    if !target.is_met_by(quality) {
-        return Err(BlockError::TargetMissed { kind, quality, target });
-    }
-    Ok((quality, target))
-}
-
-fn check_transactions(
-    chain: &Chain,
-    transactions: Vec<Transaction>,
-) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
-    let hash = chain.hash();
-    let check = |(index, transaction): (usize, Transaction)| {
-        let checked = transaction.check_named(&hash).map(Arc::new);
-        checked.map_err(|(id, error)| BlockError::Transaction { index, id, error })
-    };
-    transactions.into_par_iter().enumerate().map(check).collect()
-}
-
-fn next_round(chain: &Chain, round: &Round, proofs: &Proofs, proven: &Proven) -> Round {
-    let height = round.height.next();
-    let winner = proven.winner.and_then(|index| proofs.get(index));
-    let challenge = block::next_challenge(&round.challenge, height, winner);
-    let mut targets = round.targets;
-    let observed = proven.qualities.iter().zip(chain.target_limits());
-    for (target, (quality, limits)) in targets.iter_mut().zip(observed) {
-        *target = retarget(*target, *quality, limits);
-    }
-    Round { height, challenge, targets }
 }

@@ -262,7 +262,9 @@ impl MemoryCase {
     fn verified(&self, start: u64, pairs: &[Pair]) -> Quality {
         let mut bytes = start.to_le_bytes().to_vec();
         bytes.extend((pairs.len() as u64).to_le_bytes());
-        pairs.iter().for_each(|pair| bytes.extend(packed(*pair).to_le_bytes()));
+        for pair in pairs {
+            bytes.extend(packed(*pair).to_le_bytes());
+        }
         let params = [u64::from(self.m), self.walk as u64];
         let miner = miner(self.address, &self.fingerprint);
         verified("memory", &params, self.challenge, miner, bytes)

@@ -8,8 +8,12 @@ mod rules;
 
 use super::*;
 use crate::{
+    codec,
     genesis::Genesis,
+    proof::Challenge,
+    retarget::retarget,
     testing::{ALICE, BOB, METRONOME, Miners, address, chain, genesis, next_block, unchecked},
+    units::Quality,
 };
 
 /// The chain of [`genesis`] after `change`.

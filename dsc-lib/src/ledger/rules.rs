@@ -1,0 +1,115 @@
+//! The rules of a block that need no account, as functions of what they look at.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{BlockError, Round};
+use crate::{
+    block::{self, Header, Proofs},
+    genesis::Chain,
+    proof::{Challenge, ENGINE_COUNT, ProofEntry},
+    retarget::retarget,
+    transaction::{CheckedTransaction, Transaction},
+    units::{Quality, Target},
+};
+
+/// The proofs of a block, verified.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) qualities: [Option<Quality>; ENGINE_COUNT],
+    pub(super) winner: Option<usize>,
+}
+
+/// Checks what a header shows without its parent: version, chain and signature.
+pub(super) fn check_origin(chain: &Chain, header: &Header) -> Result<(), BlockError> {
+    if header.version != block::VERSION {
+        return Err(BlockError::Version { got: header.version });
+    }
+    let (got, expected) = (header.chain, chain.hash());
+    if got != expected {
+        return Err(BlockError::Chain { got, expected });
+    }
+    let got = header.metronome;
+    let key = chain.metronome(&got).ok_or(BlockError::UnknownMetronome { got })?;
+    Ok(key.verify(header.hash().as_bytes(), &header.signature)?)
+}
+
+pub(super) fn check_proofs_root(header: &Header, proofs: &Proofs) -> Result<(), BlockError> {
+    let (got, expected) = (block::proofs_root(proofs), header.proofs_root);
+    if got != expected {
+        return Err(BlockError::ProofsRoot { got, expected });
+    }
+    Ok(())
+}
+
+pub(super) fn check_proofs(
+    chain: &Chain,
+    round: &Round,
+    proofs: &Proofs,
+) -> Result<Proven, BlockError> {
+    let mut proven = Proven { qualities: [None; ENGINE_COUNT], winner: None };
+    let mut best: Option<(Quality, Target)> = None;
+    let mut last = None;
+    for (index, entry) in proofs.iter().enumerate() {
+        let kind = entry.proof.kind;
+        if last >= Some(kind) {
+            return Err(BlockError::ProofOrder { index });
+        }
+        last = Some(kind);
+        let (quality, target) = check_proof(chain, round, index, entry)?;
+        if let Some(slot) = proven.qualities.get_mut(usize::from(kind.index())) {
+            *slot = Some(quality);
+        }
+        if best.is_none_or(|(b, t)| quality.compare_scaled(target, b, t).is_lt()) {
+            (best, proven.winner) = (Some((quality, target)), Some(index));
+        }
+    }
+    Ok(proven)
+}
+
+pub(super) fn check_proof(
+    chain: &Chain,
+    round: &Round,
+    index: usize,
+    entry: &ProofEntry,
+) -> Result<(Quality, Target), BlockError> {
+    let kind = entry.proof.kind;
+    let unknown = BlockError::ProofKind { index, kind };
+    let (Some(engine), Some(&target)) =
+        (chain.engine(kind), round.targets.get(usize::from(kind.index())))
+    else {
+        return Err(unknown);
+    };
+    let quality = engine
+        .verify(&Challenge(round.challenge), &entry.miner, &entry.proof)
+        .map_err(|error| BlockError::Proof { kind, error })?;
+    if !target.is_met_by(quality) {
+        return Err(BlockError::TargetMissed { kind, quality, target });
+    }
+    Ok((quality, target))
+}
+
+pub(super) fn check_transactions(
+    chain: &Chain,
+    transactions: Vec<Transaction>,
+) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
+    let hash = chain.hash();
+    let check = |(index, transaction): (usize, Transaction)| {
+        let checked = transaction.check_named(&hash).map(Arc::new);
+        checked.map_err(|(id, error)| BlockError::Transaction { index, id, error })
+    };
+    transactions.into_par_iter().enumerate().map(check).collect()
+}
+
+pub(super) fn next_round(chain: &Chain, round: &Round, proofs: &Proofs, proven: &Proven) -> Round {
+    let height = round.height.next();
+    let winner = proven.winner.and_then(|index| proofs.get(index));
+    let challenge = block::next_challenge(&round.challenge, height, winner);
+    let mut targets = round.targets;
+    let observed = proven.qualities.iter().zip(chain.target_limits());
+    for (target, (quality, limits)) in targets.iter_mut().zip(observed) {
+        *target = retarget(*target, *quality, limits);
+    }
+    Round { height, challenge, targets }
+}
