@@ -48,7 +48,7 @@ fn cases(entry: &Entry, sizes: &[u64]) -> Vec<Case> {
     let Some(size) = entry.params.first() else {
         return vec![case(entry, &least, "table=none".into())];
     };
-    let sized = |value: &u64| {
+    let case_of = |value: &u64| {
         let params: Vec<_> = [*value].into_iter().chain(least[1..].to_vec()).collect();
         case(entry, &params, format!("{}={value}", size.name))
     };

@@ -104,7 +104,7 @@ impl Servers {
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
             Call::Round { after, .. } => Answer::Round(self.metronome.round_after(now, *after)),
-            Call::HandIn(hand_in) => refused_or(self.metronome.hand_in(now, hand_in.clone())),
+            Call::HandIn(hand_in) => refused_or(self.metronome.hand_in(now, hand_in)),
             other => anyhow::bail!("nobody here answers {other:?}"),
         })
     }

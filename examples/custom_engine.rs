@@ -18,7 +18,7 @@ use dsc_lib::{
     proof::{
         Attempt, Budget, Challenge, Entry, Fingerprint, Footprint, Miner, NoProgress, Param,
         PrepareError, Progress, Proof, ProofEngine, ProofKind, ProveError, Prover, Resources,
-        Shape, VerifyError, verify_target,
+        Shape, Trial, VerifyError, verify_target,
     },
     testing::Unhurried,
     units::{Quality, Target},
@@ -40,6 +40,7 @@ const ENTRY: Entry = Entry {
         default: 1 << 10,
     }],
     shape: Shape { fixed_len: PROOF_LEN, item_len: 0, items_max: 0 },
+    trial: Trial { params: &[1024], attempts_max: 1 << 10, draws: 1 << 10 },
     build: |params| Box::new(ProofOfPatience { steps: params.get("steps") }),
 };
 
