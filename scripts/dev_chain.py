@@ -15,10 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-from fleet import Failed, Fleet, check, document, free_ports, main
+from fleet import READY_SECONDS, Fleet, check, document, free_ports, main, poll
 
 SCRIPTS = Path(__file__).resolve().parent
-PORTS_NEEDED = 8
+PORTS_NEEDED = 4
 PROOFS = ("work", "space", "memory")
 
 
@@ -41,14 +41,19 @@ def first_run(fleet, base, seconds):
 
 
 def second_run(fleet, base, http_client, before):
-    process = fleet.start("dev", "dev", "--json", "--data-dir", "data", "--port-base", base)
-    process.wait_ready(f"http://127.0.0.1:{base}")
+    network = fleet.folder / "network.json"
+    process = fleet.start("dev", "dev", "--json", "--data-dir", "data", "--port-base", base,
+                          "--out", network)
+    poll("the chain's addresses", READY_SECONDS, network.exists)
+    urls = document(network.read_text())["urls"]
+    for role, url in urls.items():
+        process.wait_ready(url, role)
     if http_client:
-        print(fleet.run(f"http://127.0.0.1:{base}", f"http://127.0.0.1:{base + 1}",
+        print(fleet.run(urls["blockchain"], urls["pool"],
                         program=str(Path(http_client).resolve())), end="")
     summary = document(process.stop())
     print(f"second run: {json.dumps(summary)}")
-    check_summary(summary, confirmed_least=0)
+    check_summary(summary, confirmed_least=before["transactions_confirmed"])
     check(summary["height"] > before["height"],
           f"height {summary['height']} after {before['height']}: the chain did not go on")
     return summary
@@ -69,7 +74,7 @@ def verify(fleet, summary, flips):
 def arguments():
     parser = argparse.ArgumentParser(description="Makes a chain and checks it from outside.")
     parser.add_argument("--dsc", required=True, help="the program dsc")
-    parser.add_argument("--http-client", help="the program of examples/src/bin/http_client.rs")
+    parser.add_argument("--http-client", help="the program of examples/http_client.rs")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--flips", type=int, default=200)
     return parser.parse_args()

@@ -85,8 +85,8 @@ class Process:
                 arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder,
                 env=environment, start_new_session=True)
 
-    def wait_ready(self, url):
-        poll(f"{self.name} ready at {url}", READY_SECONDS, lambda: self.is_ready(url))
+    def wait_ready(self, url, what=None):
+        poll(f"{what or self.name} ready at {url}", READY_SECONDS, lambda: self.is_ready(url))
 
     def is_ready(self, url):
         if self.child.poll() is not None:
