@@ -52,7 +52,7 @@ fn cases(entry: &Entry, sizes: &[u64]) -> Vec<Case> {
         let params: Vec<_> = [*value].into_iter().chain(least[1..].to_vec()).collect();
         case(entry, &params, format!("{}={value}", size.name))
     };
-    sizes.iter().map(sized).collect()
+    sizes.iter().map(case_of).collect()
 }
 
 fn case(entry: &Entry, params: &[u64], name: String) -> Case {

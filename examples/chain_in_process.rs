@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     let chain = testing::chain();
     let folder = tempfile::tempdir()?;
     let mut servers = Servers::new(&chain);
-    let mut workers = workers(&chain, Resources { threads: 1, ..Resources::new(folder.path()) })?;
+    let mut workers = workers(&chain, &Resources { threads: 1, ..Resources::new(folder.path()) })?;
     let mut payment = payment(&chain)?;
     let mut now = chain.genesis().time;
     while servers.height() < BLOCKS {
@@ -141,12 +141,12 @@ fn drive(
 }
 
 /// A validator for each engine; all pay the same owner.
-fn workers(chain: &Chain, resources: Resources) -> anyhow::Result<Vec<Worker>> {
+fn workers(chain: &Chain, resources: &Resources) -> anyhow::Result<Vec<Worker>> {
     let worker = |entry: &&Entry| {
         let fingerprint = Fingerprint([entry.kind.index(); 16]);
         let miner = Miner { address: address(&MINER), fingerprint };
         let engine = chain.engine(entry.kind).context("the chain has every engine")?;
-        let prover = engine.prepare(&miner, &resources, &NoProgress)?;
+        let prover = engine.prepare(&miner, resources, &NoProgress)?;
         Ok(Worker { validator: Validator::new(miner, entry.kind), prover })
     };
     ENGINES.iter().map(worker).collect()
