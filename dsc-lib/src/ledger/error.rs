@@ -279,6 +279,9 @@ pub enum ReplayError {
     /// An account is not what the replay comes to.
     #[error("account {address} is stored as {got:?}, the replay comes to {expected:?}")]
     Account { address: Address, got: Account, expected: Account },
+    /// The blocks won are not those of the chain.
+    #[error("the counts of blocks won are not those that the replay comes to")]
+    Wins,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

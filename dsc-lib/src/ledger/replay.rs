@@ -1,7 +1,7 @@
 //! Checking a stored chain from its genesis on, as if every block came anew.
 
 use super::{
-    CheckedBlock, Ledger, ReplayError, State, StoreError,
+    CheckedBlock, Ledger, ReplayError, State, StoreError, Wins,
     store::{Pointer, Store},
 };
 use crate::{block::BlockHash, commitment::Account, hash::Digest, units::Amount};
@@ -33,17 +33,21 @@ impl Ledger {
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Summary, ReplayError> {
         let mut state = State::genesis(self.state().chain().clone());
         let total = self.state().round().height.0;
-        let mut transactions = 0_u64;
+        let (mut transactions, mut wins) = (0_u64, Wins::default());
         while let Some(block) = self.block(state.round().height)? {
             let height = state.round().height;
             let checked = state.check(block);
             let checked = checked.map_err(|e| ReplayError::Block { height, error: Box::new(e) })?;
             check_indices(self.store(), &checked)?;
+            wins.count(checked.winner());
             transactions = transactions.saturating_add(checked.transactions().len() as u64);
             state.apply(&checked).map_err(|stale| StoreError::corrupt(stale.to_string()))?;
             progress(state.round().height.0, total);
         }
         check_outcome(self, &state, transactions)?;
+        if self.store().wins()? != wins {
+            return Err(ReplayError::Wins);
+        }
         Ok(summary(&state, transactions))
     }
 }

@@ -15,7 +15,7 @@ use redb::{
 use tempfile::TempDir;
 
 use super::{
-    super::store::{self, ACCOUNTS, BLOCKS, HASHES, META, TRANSACTIONS},
+    super::store::{self, ACCOUNTS, BLOCKS, HASHES, META, TRANSACTIONS, WINS},
     *,
 };
 use crate::testing::{CAROL, MINER, coins};
@@ -305,6 +305,18 @@ fn a_replay_finds_another_tip_or_account() {
         ReplayError::Account { address: Address([7, ..]), expected, .. } if expected.is_empty()
     );
     assert!(expected, "{found:?}");
+}
+
+#[test]
+fn wrong_counts_of_blocks_won_are_found() {
+    let found = replayed(|txn| {
+        txn.open_table(WINS).unwrap().insert(&[][..], 7).unwrap();
+    });
+    assert!(matches!(found, ReplayError::Wins), "{found:?}");
+    let found = what(refused(|txn| {
+        txn.open_table(WINS).unwrap().insert(&[9][..], 7).unwrap();
+    }));
+    assert_eq!(found, "wins: proof kind 9, there are 3");
 }
 
 #[test]
