@@ -1,6 +1,6 @@
 //! What the commands that run one role share: a socket, a stop, and events on standard output.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ use crate::{
     role::{Socket, transport::Transport},
     shutdown::Shutdown,
 };
+
+/// Time between two looks for something to say.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Flags of every role that serves.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,7 +96,25 @@ impl<'a> Start<'a> {
 
     /// Waits for the request to end.
     pub(crate) fn wait(&self) {
-        while !self.host.shutdown.sleep(std::time::Duration::from_secs(3600)) {}
+        while !self.host.shutdown.sleep(Duration::from_secs(3600)) {}
+    }
+
+    /// Waits for the request to end, and says for programs whenever `look` sees something new.
+    pub(crate) fn watch<T: Document + PartialEq>(
+        &self,
+        look: impl Fn() -> Option<T>,
+    ) -> Result<(), Failure> {
+        let mut last = look();
+        while !self.host.shutdown.sleep(LOOK_PAUSE) {
+            let seen = look();
+            if seen != last && self.context.output.is_json() {
+                if let Some(event) = &seen {
+                    self.context.output.event(event)?;
+                }
+            }
+            last = seen;
+        }
+        Ok(())
     }
 
     /// Says that the role has ended.
