@@ -99,6 +99,10 @@ pub(crate) enum Command {
     Validator(command::validator::Args),
     /// Show how the network stands, again and again
     Monitor(command::monitor::Args),
+    /// Keep keys, look at accounts, and pay
+    Wallet(command::wallet::Args),
+    /// Look at transactions
+    Tx(command::tx::Args),
     /// Write the genesis file of a new network
     Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?

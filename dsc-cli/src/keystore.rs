@@ -144,12 +144,28 @@ impl Keystore {
         rng: &mut R,
     ) -> Result<PublicKey, KeystoreError> {
         // Asked early because making a key takes a while; `import` asks again, atomically.
-        if self.path(name).exists() {
-            return Err(self.exists(name));
-        }
+        self.check_free(name)?;
         let key = SecretKey::generate(rng).map_err(KeystoreError::Generate)?;
         self.import(name, &key, passphrase, rng)?;
         Ok(*key.public())
+    }
+
+    /// Checks that no key is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError::Exists`]
+    pub(crate) fn check_free(&self, name: &KeyName) -> Result<(), KeystoreError> {
+        if self.path(name).exists() { Err(self.exists(name)) } else { Ok(()) }
+    }
+
+    /// The key called `name` as it is kept: encrypted PKCS#8 PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`] if there is none or the file is damaged.
+    pub(crate) fn encrypted(&self, name: &KeyName) -> Result<String, KeystoreError> {
+        self.read(name).map(|(private, _)| private)
     }
 
     /// Keeps `key` under `name`.

@@ -12,14 +12,12 @@ pub mod entropy;
 pub mod exit;
 pub mod http;
 mod key_file;
-#[allow(dead_code, reason = "the wallet commands use it")]
 mod keystore;
 pub mod lock;
 pub mod logging;
 mod network;
 mod node;
 pub mod output;
-#[allow(dead_code, reason = "the wallet commands use it")]
 mod passphrase;
 pub mod progress;
 mod role;

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use dsc_lib::{
+    address::Address,
     codec,
     genesis::{Chain, GENESIS_BYTES_MAX, Genesis},
     keys::SecretKey,
@@ -80,18 +81,25 @@ pub(crate) fn check(genesis: Genesis) -> Result<Chain, Failure> {
     Ok(chain)
 }
 
+/// Whether everybody has the key of this address.
+pub(crate) fn is_published(address: &Address) -> bool {
+    published_addresses().any(|published| published == *address)
+}
+
+fn published_addresses() -> impl Iterator<Item = Address> {
+    let keys = (0..ACCOUNTS.len()).filter_map(account_key);
+    keys.chain([metronome_key(), faucet_key()]).map(|key| key.public().address())
+}
+
 fn refuse_published_keys(chain: &Chain) -> Result<(), Failure> {
     if chain.genesis().development {
         return Ok(());
     }
-    let keys = (0..ACCOUNTS.len()).filter_map(account_key);
-    let mut addresses =
-        keys.chain([metronome_key(), faucet_key()]).map(|key| key.public().address());
     let used = |address| {
         let endowed = chain.genesis().accounts.iter().any(|account| account.address == address);
         endowed || chain.metronome(&address).is_some()
     };
-    if addresses.any(used) {
+    if published_addresses().any(used) {
         let message = "the genesis uses a published development key, and is not for development";
         return Err(Failure::configuration("published-key", message)
             .with_hint("make keys of your own with `dsc wallet create`, or set development"));

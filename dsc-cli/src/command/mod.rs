@@ -6,11 +6,15 @@ pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod genesis;
 pub(crate) mod health;
+mod input;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod pool;
+mod remote;
 mod role;
+pub(crate) mod tx;
 pub(crate) mod validator;
+pub(crate) mod wallet;
 
 use crate::{
     cli::{Cli, Command, Globals},
@@ -51,6 +55,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Metronome(args) => metronome::run(&args, &Context::open(globals, output)?),
         Command::Validator(args) => validator::run(&args, &Context::open(globals, output)?),
         Command::Monitor(args) => monitor::run(&args, &Context::open(globals, output)?),
+        Command::Wallet(args) => wallet::run(&args, &Context::open(globals, output)?),
+        Command::Tx(args) => tx::run(&args, &Context::open(globals, output)?),
         Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
         Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
     }

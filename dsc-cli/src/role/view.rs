@@ -50,7 +50,7 @@ impl TransactionView {
     }
 }
 
-fn memo_text(memo: &[u8]) -> String {
+pub(crate) fn memo_text(memo: &[u8]) -> String {
     match std::str::from_utf8(memo) {
         Ok(text) => text.to_owned(),
         Err(_) => format!("0x{}", hex::encode(memo)),

@@ -131,7 +131,7 @@ impl Payment {
 
     /// Whether the pool has acknowledged it.
     pub fn is_submitted(&self) -> bool {
-        !matches!(self.phase, Phase::Sequence(_) | Phase::Submit)
+        !matches!(self.phase, Phase::Sequence(_) | Phase::Submit | Phase::Locate(Some(_)))
     }
 
     /// How it ended, if it has.

@@ -1,0 +1,78 @@
+//! Who pays: a key of the wallet, a key file, or a published account of a development network.
+
+use std::path::PathBuf;
+
+use dsc_lib::{genesis::Chain, keys::SecretKey};
+
+use super::{KeyName, PassphraseArgs};
+use crate::{command::remote::Remote, exit::Failure, key_file, keystore::Keystore, network};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PayerArgs {
+    /// Key that pays [default: the only one there is]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "dev_account"])]
+    from: Option<KeyName>,
+    /// File of the key that pays: PKCS#8 PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "dev_account")]
+    key: Option<PathBuf>,
+    /// Published account that pays, from 0; on development networks only
+    #[arg(long, value_name = "NUMBER")]
+    dev_account: Option<usize>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl PayerArgs {
+    /// The key that pays; asks for its passphrase if it has one.
+    pub(super) fn key(&self, remote: &Remote<'_>) -> Result<SecretKey, Failure> {
+        if let Some(index) = self.dev_account {
+            return dev_account(index, &remote.chain);
+        }
+        let key = match &self.key {
+            Some(path) => key_file::read(path, &self.passphrase.source()?)?,
+            None => self.kept(&remote.keystore())?,
+        };
+        refuse_published(&key, &remote.chain)?;
+        Ok(key)
+    }
+
+    fn kept(&self, keystore: &Keystore) -> Result<SecretKey, Failure> {
+        let name = match &self.from {
+            Some(name) => name.clone(),
+            None => only(keystore)?,
+        };
+        // A missing key is found out before a passphrase is asked for.
+        keystore.public(&name)?;
+        let passphrase = self.passphrase.source()?.read(&name.to_string())?;
+        Ok(keystore.load(&name, &passphrase)?)
+    }
+}
+
+fn only(keystore: &Keystore) -> Result<KeyName, Failure> {
+    let mut names: Vec<_> = keystore.list()?.into_iter().map(|entry| entry.name).collect();
+    match (names.pop(), names.len()) {
+        (Some(name), 0) => Ok(name),
+        (None, _) => Err(Failure::usage("there is no key to pay with")
+            .with_hint("`dsc wallet create NAME` makes one; --key and --dev-account use others")),
+        (Some(_), more) => {
+            let message = format!("which of the {} keys pays?", more.saturating_add(1));
+            Err(Failure::usage(message)
+                .with_hint("name it with --from NAME; `dsc wallet list` shows them"))
+        }
+    }
+}
+
+fn dev_account(index: usize, chain: &Chain) -> Result<SecretKey, Failure> {
+    network::require_development(chain, "--dev-account")?;
+    network::account_key(index).ok_or_else(|| {
+        let max = network::PUBLISHED_ACCOUNTS.saturating_sub(1);
+        Failure::usage(format!("--dev-account is {index}, the published ones are 0 to {max}"))
+    })
+}
+
+fn refuse_published(key: &SecretKey, chain: &Chain) -> Result<(), Failure> {
+    if chain.genesis().development || !network::is_published(&key.public().address()) {
+        return Ok(());
+    }
+    network::require_development(chain, "a published key")
+}

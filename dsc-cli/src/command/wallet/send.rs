@@ -1,0 +1,264 @@
+//! One payment: signed, sent and followed until the ledger has it.
+
+use std::fmt;
+
+use dsc_lib::{
+    codec,
+    hash::Digest,
+    mempool::Status,
+    role::{
+        pool::NextSequence,
+        wallet::{End, Order, Payment as Sending},
+    },
+    transaction::{Draft, Memo, Payment, Payments, Transaction},
+    units::{Amount, Height},
+};
+use serde::Serialize;
+
+use super::{Context, payer::PayerArgs};
+use crate::{
+    command::{
+        input,
+        remote::{Remote, Wait, refused},
+        role::ChainArgs,
+        tx::TransactionDocument,
+    },
+    exit::Failure,
+    output::Document,
+    role::view::TransactionView,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Send {
+    #[command(flatten)]
+    what: OrderArgs,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sign {
+    #[command(flatten)]
+    what: OrderArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Submit {
+    /// The signed transaction: hexadecimal, @FILE, or - for standard input
+    #[arg(value_name = "HEX|@FILE|-")]
+    transaction: String,
+    #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+/// Whom to pay how much.
+#[derive(Debug, clap::Args)]
+struct OrderArgs {
+    /// Coins, such as 12.5
+    #[arg(value_name = "AMOUNT")]
+    first: String,
+    /// Who receives them: an address, or the name of a key (either order is understood)
+    #[arg(value_name = "ADDRESS")]
+    second: String,
+    #[command(flatten)]
+    payer: PayerArgs,
+    #[command(flatten)]
+    terms: Terms,
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+/// What a payment carries besides its amounts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Terms {
+    /// Coins for the winner of the block
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub(super) fee: Amount,
+    /// Text for the recipient, readable by everyone: 512 bytes at most
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = parse_memo)]
+    memo: Memo,
+    /// Heights from now within which it may get onto the ledger
+    #[arg(long, value_name = "HEIGHTS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    lifetime: u64,
+}
+
+fn parse_memo(text: &str) -> Result<Memo, String> {
+    Memo::new(text.as_bytes().to_vec())
+        .map_err(|error| format!("it has {} bytes, at most {} are allowed", error.count, error.max))
+}
+
+impl Terms {
+    pub(super) fn order(&self, payments: Payments, confirmations: u64) -> Order {
+        let (fee, memo, lifetime) = (self.fee, self.memo.clone(), self.lifetime);
+        Order { payments, fee, memo, lifetime, confirmations }
+    }
+}
+
+/// Tells the amount from the recipient, in either order.
+fn tell_apart<'a>(first: &'a str, second: &'a str) -> Result<(Amount, &'a str), Failure> {
+    let (amount, to) = match (first.parse::<Amount>(), second.parse::<Amount>()) {
+        (Ok(amount), Err(_)) => (amount, second),
+        (Err(_), Ok(amount)) => (amount, first),
+        (Ok(_), Ok(_)) => {
+            return Err(Failure::usage(format!("`{first}` and `{second}` are both amounts"))
+                .with_hint("name the recipient: dsc wallet send AMOUNT ADDRESS"));
+        }
+        (Err(of_first), Err(of_second)) => {
+            // The longer one is meant to be the address.
+            let (text, error) =
+                if first.len() <= second.len() { (first, of_first) } else { (second, of_second) };
+            return Err(Failure::new(
+                crate::exit::Exit::Usage,
+                "invalid-amount",
+                format!("`{text}` is not an amount: {error}"),
+            )
+            .with_hint("write coins as digits with a point: dsc wallet send 12.5 ADDRESS"));
+        }
+    };
+    if amount == Amount::ZERO {
+        return Err(Failure::usage("a payment of nothing cannot be sent"));
+    }
+    Ok((amount, to))
+}
+
+impl OrderArgs {
+    /// What to pay, and the network to pay on.
+    fn open<'a>(&self, context: &'a Context<'a>) -> Result<(Remote<'a>, Payments), Failure> {
+        let (amount, to) = tell_apart(&self.first, &self.second)?;
+        input::check_address(to)?;
+        let remote = Remote::of_pool(&self.chain, context)?;
+        let (_, to) = remote.account(to)?;
+        let payments = Payments::new(vec![Payment { to, amount }]);
+        Ok((remote, payments.map_err(|error| Failure::other("payments", error))?))
+    }
+}
+
+/// Pays somebody.
+pub(super) fn send(args: &Send, context: &Context<'_>) -> Result<(), Failure> {
+    let (remote, payments) = args.what.open(context)?;
+    let key = args.what.payer.key(&remote)?;
+    let order = args.what.terms.order(payments, args.wait.confirmations);
+    let mut sending = Sending::new(remote.chain.clone(), key, order);
+    follow(&remote, &mut sending, &args.wait, context)
+}
+
+/// Sends what was signed before.
+pub(super) fn submit(args: &Submit, context: &Context<'_>) -> Result<(), Failure> {
+    let transaction: Transaction = input::transaction(&args.transaction)?;
+    let remote = Remote::of_pool(&args.chain, context)?;
+    // A wrong signature is told before anything is sent; the pool would say the same.
+    if let Err(error) = transaction.clone().check(&remote.chain.hash()) {
+        let id = transaction.id(&remote.chain.hash());
+        let (code, reason) = (error.code().to_owned(), error.to_string());
+        return Err(refused(&id, &Status::Rejected { code, reason })
+            .unwrap_or_else(|| Failure::rejected("invalid-transaction", error)));
+    }
+    let confirmations = args.wait.confirmations;
+    let mut sending = Sending::resume(remote.chain.clone(), transaction, confirmations);
+    follow(&remote, &mut sending, &args.wait, context)
+}
+
+fn follow(
+    remote: &Remote<'_>,
+    sending: &mut Sending,
+    wait: &Wait,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    remote.drive(sending, wait)?;
+    let (id, status) = outcome(sending)?;
+    if let Some(failure) = refused(&id, &status) {
+        return Err(failure);
+    }
+    let index = sending.inclusion().and_then(|found| u32::try_from(found.proof.index).ok());
+    let view = |transaction| TransactionView::new(&remote.chain, transaction);
+    let transaction = sending.transaction().map(view);
+    context.output.document(&TransactionDocument { id, status, index, transaction })
+}
+
+/// How a payment that is no longer driven stands.
+pub(super) fn outcome(sending: &Sending) -> Result<(Digest, Status), Failure> {
+    let id = sending.id().ok_or_else(|| Failure::other("unsigned", "nothing was signed"))?;
+    Ok((
+        id,
+        match sending.end() {
+            Some(End::Confirmed { height }) => Status::Confirmed { height: *height },
+            Some(End::Expired { height }) => Status::Expired { height: *height },
+            Some(End::Rejected(refusal)) => {
+                Status::Rejected { code: refusal.code.clone(), reason: refusal.reason.clone() }
+            }
+            _ => Status::Submitted,
+        },
+    ))
+}
+
+/// A signed transaction that was not sent.
+#[derive(Debug, Serialize)]
+struct Signed {
+    id: Digest,
+    bytes: String,
+    transaction: TransactionView,
+}
+
+impl Document for Signed {
+    const SCHEMA: &'static str = "dsc.tx.signed/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.bytes)
+    }
+}
+
+/// Signs a payment; standard output is the transaction.
+pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
+    let (remote, payments) = args.what.open(context)?;
+    let key = args.what.payer.key(&remote)?;
+    let path = format!("/v1/accounts/{}", key.public().address());
+    let NextSequence { sequence, height } = remote.transport.pool.get_json(&path)?;
+    let Terms { fee, memo, lifetime } = &args.what.terms;
+    let draft = Draft {
+        sequence,
+        expires: Height(height.0.saturating_add(*lifetime)),
+        fee: *fee,
+        payments,
+        memo: memo.clone(),
+    };
+    let chain = remote.chain.hash();
+    let transaction = draft.sign(&chain, &key);
+    context.output.document(&Signed {
+        id: transaction.id(&chain),
+        bytes: hex::encode(codec::encode(&transaction)),
+        transaction: TransactionView::new(&remote.chain, &transaction),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amount_and_recipient_are_told_apart_in_either_order() {
+        for (first, second) in [("12.5", "bob"), ("bob", "12.5")] {
+            let (amount, to) = tell_apart(first, second).unwrap();
+            assert_eq!((amount.to_string().as_str(), to), ("12.5", "bob"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_is_named() {
+        let said = |first, second| tell_apart(first, second).unwrap_err().to_string();
+        assert_eq!(said("1", "2"), "`1` and `2` are both amounts");
+        assert_eq!(said("0", "bob"), "a payment of nothing cannot be sent");
+        let expected = "`12,5` is not an amount: an amount is digits with at most one point, \
+                        such as 12.5";
+        assert_eq!(said("12,5", "dscd1abcdef"), expected);
+        assert_eq!(said("dscd1abcdef", "12,5"), expected);
+    }
+
+    #[test]
+    fn a_memo_is_bounded() {
+        assert_eq!(parse_memo(&"x".repeat(512)).unwrap().len(), 512);
+        let error = parse_memo(&"x".repeat(513)).unwrap_err();
+        assert_eq!(error, "it has 513 bytes, at most 512 are allowed");
+    }
+}
