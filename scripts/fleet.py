@@ -113,7 +113,7 @@ class Process:
 
     def tail(self):
         text = self.err.read_text(errors="replace") + self.out.read_text(errors="replace")
-        return "\n".join(text.splitlines()[-20:])
+        return "\n".join(line[:500] for line in text.splitlines()[-20:])
 
 
 class Fleet:
