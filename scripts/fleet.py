@@ -113,7 +113,7 @@ class Process:
 
     def tail(self):
         text = self.err.read_text(errors="replace") + self.out.read_text(errors="replace")
-        return "\n".join(text.splitlines()[-20:])
+        return "\n".join(line[:500] for line in text.splitlines()[-20:])
 
 
 class Fleet:
@@ -136,9 +136,10 @@ class Fleet:
             process.kill()
         self.temporary.cleanup()
 
-    def start(self, name, *arguments):
-        """Starts `dsc` in the background."""
-        process = Process(name, [self.dsc, *map(str, arguments)], self.folder, self.environment)
+    def start(self, name, *arguments, program=None):
+        """Starts `dsc`, or another program, in the background."""
+        command = [program or self.dsc, *map(str, arguments)]
+        process = Process(name, command, self.folder, self.environment)
         self.processes.append(process)
         return process
 

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Runs the six roles as processes of their own and pays from one wallet to another.
+
+    six_roles.py --dsc PROGRAM
+
+1. A genesis; blockchain, pool, metronome, monitor and a validator for each proof, on free ports.
+2. The wallet makes two keys, the faucet funds one, it pays the other, the payment confirms.
+3. The proof that it is on the ledger verifies without any role; a changed one does not.
+4. Each process is stopped and started again, one after the other, the others running on: the
+   chain goes on, and nothing that was confirmed is lost.
+5. A stopped metronome makes no blocks, a started one does; at the end the ledger replays.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from fleet import Fleet, check, document, free_ports, main, poll
+
+PROOFS = ("work", "space", "memory")
+SERVERS = ("blockchain", "pool", "metronome")
+PASSPHRASE = "correct horse battery staple"
+BLOCK_SECONDS = 1
+# A busy machine may take this long for what takes a block or two.
+PATIENCE_SECONDS = 60
+
+
+class Network:
+    """The processes, with the commands that start each of them again."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        base = free_ports(len(SERVERS) + 1 + len(PROOFS))
+        names = [*SERVERS, "monitor", *(f"validator-{proof}" for proof in PROOFS)]
+        self.ports = dict(zip(names, range(base, base + len(names))))
+        self.processes = {}
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def urls(self):
+        """The flags that say where the servers are."""
+        return [part for role in SERVERS for part in (f"--{role}-url", self.url(role))]
+
+    def make_genesis(self):
+        self.fleet.ask("genesis", "--development", "--network", "six-roles", "--accounts", 2,
+                       "--block-time", f"{BLOCK_SECONDS}s", "--param", "space.k=16",
+                       "--param", "memory.m=16", "--tries", 4096, "--out", "genesis.json")
+
+    def command(self, name):
+        role, _, proof = name.partition("-")
+        extra = {
+            "blockchain": ["--genesis", "genesis.json"],
+            "pool": ["--genesis", "genesis.json", "--faucet"],
+            "metronome": ["--genesis", "genesis.json", "--dev-key"],
+            "monitor": ["--interval", "1s"],
+            "validator": ["--genesis", "genesis.json", "--proof", proof, "--address", self.rewarded,
+                          "--threads", 1, "--attempts", 20_000],
+        }[role]
+        return [role, *extra, "--json", "--listen", f"127.0.0.1:{self.ports[name]}",
+                "--data-dir", f"data-{name}", *self.urls()]
+
+    def start(self, name):
+        process = self.fleet.start(name, *self.command(name))
+        process.wait_ready(self.url(name))
+        self.processes[name] = process
+
+    def start_all(self, rewarded):
+        self.rewarded = rewarded
+        for name in self.ports:
+            self.start(name)
+
+    def stop(self, name):
+        """Stops one process, whose output is one document a line: reports, or what happened."""
+        documents = [document(line) for line in self.processes[name].stop().splitlines()]
+        if name == "monitor":
+            check(any("chain" in report for report in documents), "the monitor saw no chain")
+            return
+        events = [event["event"] for event in documents]
+        check(events[0] == "listening" and events[-1] == "stopped", f"{name}: {events}")
+
+    def restart(self, name):
+        before = self.info()
+        self.stop(name)
+        self.start(name)
+        self.grow(2)
+        after = self.info()
+        check(after["transactions"] >= before["transactions"],
+              f"transactions were lost when {name} was restarted")
+        print(f"restarted {name} at height {before['height']}, now {after['height']}")
+
+    def ask(self, *arguments, **options):
+        """Runs a command of the wallet's owner, who knows where the servers are."""
+        return self.fleet.ask(*arguments, "--data-dir", "data-wallet", *self.urls(), **options)
+
+    def info(self):
+        return self.ask("chain", "info")
+
+    def height(self):
+        height = self.info()["height"]
+        return -1 if height is None else height
+
+    def grow(self, blocks):
+        """Waits until the chain is so many blocks longer."""
+        goal = self.height() + blocks
+        poll(f"height {goal}", PATIENCE_SECONDS, lambda: self.height() >= goal)
+
+    def balance(self, name):
+        return self.ask("wallet", "balance", name)["balance"]
+
+
+def make_wallet(network):
+    """Two keys under one passphrase; returns their addresses."""
+    (network.fleet.folder / "passphrase").write_text(f"{PASSPHRASE}\n")
+    make = lambda name: network.ask("wallet", "create", name, "--passphrase-file", "passphrase")
+    return [make(name)["address"] for name in ("alice", "bob")]
+
+
+def pay(network, bob):
+    funded = network.ask("wallet", "faucet", "alice", "100")
+    print(f"funded: {json.dumps(funded)}")
+    sent = network.ask("wallet", "send", bob, "12.5", "--from", "alice",
+                       "--passphrase-file", "passphrase")
+    print(f"paid: {json.dumps(sent)}")
+    check(network.balance("bob") == "12.5", f"Bob has {network.balance('bob')} coins, not 12.5")
+    return sent["id"]
+
+
+def prove(network, identity):
+    """The inclusion proof verifies without a server, and not after a change."""
+    proof = network.ask("block", "proof", identity)
+    path = network.fleet.folder / "proof.json"
+    path.write_text(json.dumps(proof))
+    offline = ("block", "verify", path, "--genesis", "genesis.json")
+    network.fleet.ask(*offline)
+    proof["header"]["time"] += 1
+    path.write_text(json.dumps(proof))
+    network.fleet.ask(*offline, status=4)
+    print("the inclusion proof verifies offline, a changed one does not")
+
+
+def stop_and_start_metronome(network):
+    network.ask("metronome", "stop")
+    time.sleep(2 * BLOCK_SECONDS)
+    height = network.height()
+    time.sleep(3 * BLOCK_SECONDS)
+    check(network.height() == height, "a stopped metronome made a block")
+    network.ask("metronome", "start")
+    network.grow(2)
+    print(f"the metronome stopped at height {height} and went on")
+
+
+def run():
+    parser = argparse.ArgumentParser(description="Runs the six roles as processes.")
+    parser.add_argument("--dsc", required=True, help="the program dsc")
+    with Fleet(parser.parse_args().dsc) as fleet:
+        network = Network(fleet)
+        network.make_genesis()
+        alice, bob = make_wallet(network)
+        network.start_all(rewarded=alice)
+        identity = pay(network, bob)
+        prove(network, identity)
+        for name in network.ports:
+            network.restart(name)
+        check(network.balance("bob") == "12.5", "the payment was lost")
+        check(network.ask("tx", "status", identity)["state"] == "confirmed",
+              "the payment is not confirmed any more")
+        stop_and_start_metronome(network)
+        for name in reversed(network.ports):
+            network.stop(name)
+        replayed = fleet.ask("chain", "verify", "--data-dir", "data-blockchain")
+        print(f"replayed: {json.dumps(replayed)}")
+
+
+if __name__ == "__main__":
+    main(run)
