@@ -402,7 +402,7 @@ fn a_validator_answers_a_round_once_and_repeats_a_lost_hand_in() {
     validator.answer(desk.now, Ok(round(&desk)));
     let Step::Prove(job) = validator.next(desk.now) else { panic!("no job") };
     assert_eq!(job.height, Height(0));
-    let best = Some((entry.proof.clone(), dsc_lib::units::Quality(0)));
+    let best = Some((entry.proof, dsc_lib::units::Quality(0)));
     let attempt = Attempt { best, attempts: 3 };
     validator.proved(Millis(5), attempt, Footprint::default());
     let Step::Call(first @ Call::HandIn(_)) = validator.next(desk.now) else {
@@ -494,7 +494,7 @@ fn a_monitor_shows_who_is_silent_and_no_old_figures_for_them() {
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     let info = Answer::ChainInfo(Box::new(blockchain.info().unwrap()));
     let answers = [Ok(info), lost(), Ok(Answer::PoolStatus(None))];
-    for answer in answers.clone() {
+    for answer in answers {
         assert!(matches!(monitor.next(START), Next::Call(_)));
         monitor.answer(START, answer);
     }
