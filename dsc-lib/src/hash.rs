@@ -8,9 +8,10 @@
 //!
 //! Checked by `tests/vectors.rs`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
 use bincode::{Decode, Encode};
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Serialize};
 
 /// A 32-byte BLAKE3 output; shown as 64 lower-case hexadecimal digits.
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 impl Digest {
-    /// 32 zero bytes: the root of an empty tree and the parent of the first block.
+    /// 32 zero bytes: the root of an empty tree.
     pub const ZERO: Self = Self([0; 32]);
 
     /// The bytes.
@@ -125,11 +126,42 @@ impl Context {
     }
 
     fn hasher(self, parts: &[&[u8]]) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_derive_key(self.name());
+        let mut hasher = blake3::Hasher::new_from_context_key(self.key());
         for part in parts {
             hasher.update(part);
         }
         hasher
+    }
+}
+
+impl Context {
+    const ALL: [Self; 17] = [
+        Self::Address,
+        Self::Transaction,
+        Self::Block,
+        Self::MerkleLeaf,
+        Self::MerkleNode,
+        Self::Challenge,
+        Self::Genesis,
+        Self::Account,
+        Self::State,
+        Self::Work,
+        Self::SpaceTable1,
+        Self::SpaceTable2,
+        Self::SpaceChallenge,
+        Self::MemoryTable1,
+        Self::MemoryTable2,
+        Self::MemoryStart,
+        Self::MemoryStep,
+    ];
+
+    /// The key that the context string stands for: hashing the string again for every digest
+    /// would double the cost of a short one.
+    fn key(self) -> &'static ContextKey {
+        static KEYS: LazyLock<Vec<ContextKey>> = LazyLock::new(|| {
+            Context::ALL.iter().map(|context| hash_derive_key_context(context.name())).collect()
+        });
+        KEYS.get(self as usize).expect("ALL lists every context in its order")
     }
 }
 
@@ -141,4 +173,26 @@ pub fn derive(context: Context, parts: &[&[u8]]) -> Digest {
 /// Fills `output` with the extendable output of [`derive()`]'s hash.
 pub fn derive_extended(context: Context, parts: &[&[u8]], output: &mut [u8]) {
     context.hasher(parts).finalize_xof().fill(output);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_context_derives_as_the_crate_does_with_its_name() {
+        for (index, context) in Context::ALL.into_iter().enumerate() {
+            assert_eq!(context as usize, index);
+            let expected = blake3::derive_key(context.name(), b"some material");
+            assert_eq!(derive(context, &[b"some ", b"material"]).0, expected);
+        }
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_shown() {
+        let digest = derive(Context::Block, &[]);
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        let wrong = ["", "00", "zz"].map(|text| text.parse::<Digest>().unwrap_err().to_string());
+        assert_eq!(wrong, ["expected 64 hexadecimal digits"; 3]);
+    }
 }

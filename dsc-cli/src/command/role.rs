@@ -107,14 +107,16 @@ impl<'a> Start<'a> {
         let mut last = look();
         while !self.host.shutdown.sleep(LOOK_PAUSE) {
             let seen = look();
-            if seen != last && self.context.output.is_json() {
-                if let Some(event) = &seen {
-                    self.context.output.event(event)?;
-                }
+            if let Some(event) = seen.as_ref().filter(|_| seen != last && self.is_json()) {
+                self.context.output.event(event)?;
             }
             last = seen;
         }
         Ok(())
+    }
+
+    fn is_json(&self) -> bool {
+        self.context.output.is_json()
     }
 
     /// Says that the role has ended.
