@@ -75,6 +75,17 @@ fn own_folder(folder: &Path) -> Result<FolderLock, Failure> {
     Ok(FolderLock::acquire(folder)?)
 }
 
+/// Refuses bounds that keep a block of the chain out: its metronome would hand it in for ever.
+fn require_room(limits: &Limits, chain: &Chain) -> Result<(), Failure> {
+    let (got, needed) = (limits.bulk_bytes_max as u64, chain.genesis().limits.block_bytes);
+    if got >= needed {
+        return Ok(());
+    }
+    let message = format!("http.bulk_bytes_max is {got}, a block may have {needed} bytes");
+    let hint = format!("set http.bulk_bytes_max to {needed} or more");
+    Err(Failure::configuration("bulk-too-small", message).with_hint(hint))
+}
+
 /// Starts a blockchain server on the ledger in `folder`, which is made from `chain` if it is new.
 pub(crate) fn blockchain(
     host: &Host,
@@ -84,6 +95,7 @@ pub(crate) fn blockchain(
 ) -> Result<Running<Blockchain>, Failure> {
     let lock = own_folder(folder)?;
     let ledger = Ledger::open(&folder.join("ledger.redb"), chain)?;
+    require_room(&host.limits, ledger.state().chain())?;
     let shared = Shared::new(Blockchain::new(ledger));
     let url = socket.url();
     let site = role::blockchain::site(&shared, &host.limits, &host.shutdown);
@@ -191,4 +203,21 @@ pub(crate) fn monitor(
         drive(&driven, &transport, &own.time, &own.shutdown, |_| {});
     })?;
     Ok(Running { shared, url, server, _lock: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn bounds_that_keep_a_block_out_are_refused() {
+        let mut genesis = dsc_lib::testing::genesis();
+        let limits = Limits::default();
+        genesis.limits.block_bytes = limits.bulk_bytes_max as u64;
+        assert!(require_room(&limits, &genesis.clone().check().unwrap()).is_ok());
+        genesis.limits.block_bytes += 1;
+        let failure = require_room(&limits, &genesis.check().unwrap()).unwrap_err();
+        assert_eq!((failure.exit(), failure.code()), (Exit::Configuration, "bulk-too-small"));
+    }
 }

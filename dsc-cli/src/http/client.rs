@@ -183,13 +183,22 @@ impl Client {
     ///
     /// As [`Client::get_json`].
     pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.get_within(path, self.answer_bytes_max)
+    }
+
+    /// Gets `path` as at most `max` bytes, or as many as other answers may have.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get_json`].
+    pub fn get_within(&self, path: &str, max: u64) -> Result<Vec<u8>, ClientError> {
         let mut request = self.agent.get(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("authorization", bearer(token));
         }
         let request = request.config().timeout_global(Some(self.request_time)).build();
         // Reading changes nothing, so that an answer that was lost is only one not had.
-        self.read(request.call()).map_err(|error| match error {
+        self.read(request.call(), max.max(self.answer_bytes_max)).map_err(|error| match error {
             ClientError::Lost { url, reason } => ClientError::Connect { url, reason },
             other => other,
         })
@@ -238,13 +247,17 @@ impl Client {
             request = request.header("authorization", bearer(token));
         }
         let request = request.config().timeout_global(Some(self.request_time)).build();
-        self.read(request.send(body))
+        self.read(request.send(body), self.answer_bytes_max)
     }
 
-    fn read(&self, answered: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, ClientError> {
+    fn read(
+        &self,
+        answered: Result<Response<Body>, ureq::Error>,
+        max: u64,
+    ) -> Result<Vec<u8>, ClientError> {
         let mut response = answered.map_err(|error| self.transport(error))?;
         let is_error = !response.status().is_success();
-        let limit = if is_error { PROBLEM_BYTES_MAX } else { self.answer_bytes_max };
+        let limit = if is_error { PROBLEM_BYTES_MAX } else { max };
         let body = response.body_mut().with_config().limit(limit).read_to_vec();
         let body = body.map_err(|error| self.transport(error))?;
         if is_error { Err(self.problem(&response, &body)) } else { Ok(body) }

@@ -27,7 +27,10 @@ const COMPACT_BYTES: u64 = 64 << 20;
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// Bytes of whole, synced records.
     len: u64,
+    /// Whether something else may follow them: an append failed.
+    torn: bool,
 }
 
 impl Journal {
@@ -44,7 +47,8 @@ impl Journal {
             file.set_len(len)?;
         }
         io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
-        Ok((Self { path: path.to_owned(), file, len }, held))
+        sync_folder(path)?;
+        Ok((Self { path: path.to_owned(), file, len, torn: false }, held))
     }
 
     /// Adds encoded transactions; they are on disk when this returns.
@@ -56,13 +60,14 @@ impl Journal {
         if bytes.is_empty() {
             return Ok(());
         }
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
+        if self.torn {
             // Half a record in the middle would hide what follows it: go back to the last end.
             self.file.set_len(self.len)?;
-            io::Seek::seek(&mut self.file, io::SeekFrom::End(0))?;
-            return Err(error);
+            io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.len))?;
         }
+        self.torn = true;
+        self.file.write_all(&bytes).and_then(|()| self.file.sync_data())?;
+        self.torn = false;
         self.len = self.len.saturating_add(bytes.len() as u64);
         Ok(())
     }
@@ -83,13 +88,22 @@ impl Journal {
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        self.file = file;
-        self.len = bytes.len() as u64;
-        Ok(())
+        // From here on the old file has no name: nothing may be added to it, whatever fails.
+        (self.file, self.len, self.torn) = (file, bytes.len() as u64, false);
+        sync_folder(&self.path)
     }
+
+    /// A journal that cannot be written, as on a full disk.
+    #[cfg(test)]
+    pub(crate) fn unwritable(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: File::open(path)?, len: 0, torn: false })
+    }
+}
+
+/// Puts the name of the file at `path` on disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn record(transaction: &[u8]) -> Vec<u8> {

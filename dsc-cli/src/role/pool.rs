@@ -3,7 +3,7 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -51,6 +51,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Server {
     pub(crate) shared: Arc<Shared<Pool>>,
     journal: Mutex<Journal>,
+    /// Held, and not in the journal yet.
+    unsynced: Mutex<Vec<Arc<CheckedTransaction>>>,
     /// Read from the journal and not held again yet.
     backlog: Mutex<Vec<Transaction>>,
     faucet: Option<SecretKey>,
@@ -68,6 +70,7 @@ impl Server {
         Ok(Arc::new(Self {
             shared: Shared::new(pool),
             journal: Mutex::new(journal),
+            unsynced: Mutex::default(),
             backlog: Mutex::new(backlog),
             faucet,
         }))
@@ -114,39 +117,50 @@ impl Server {
         )
     }
 
-    /// Holds what was checked, and puts on disk what was added before saying so.
+    /// Holds what was checked, and puts what is held on disk before saying so.
     fn hold(
         &self,
         checked: impl Iterator<Item = Result<Arc<CheckedTransaction>, (TransactionId, Refusal)>>,
     ) -> Result<Vec<Outcome>, Problem> {
-        let (mut outcomes, mut added) = (Vec::new(), Vec::new());
+        let mut outcomes = Vec::new();
         let mut pool = self.shared.lock();
         for result in checked {
             let outcome = match result {
-                Ok(transaction) => {
-                    let outcome = pool.submit(transaction.clone());
-                    if matches!(outcome, Outcome::Added { .. }) {
-                        added.push(transaction);
-                    }
-                    outcome
-                }
+                Ok(transaction) => self.hold_one(&mut pool, transaction),
                 Err((id, refusal)) => Outcome::Rejected { id, refusal, retry: false },
             };
             outcomes.push(outcome);
         }
         let pending_bytes = pool.counts().bytes;
         drop(pool);
-        self.sync(&added, pending_bytes)?;
+        self.sync(pending_bytes)?;
         Ok(outcomes)
     }
 
-    fn sync(&self, added: &[Arc<CheckedTransaction>], pending_bytes: u64) -> Result<(), Problem> {
+    /// What is held is listed as unsynced while the pool is locked: whoever submits it again is
+    /// not told that it is known before it is on disk, even if the first to write it failed.
+    fn hold_one(&self, pool: &mut Pool, transaction: Arc<CheckedTransaction>) -> Outcome {
+        let outcome = pool.submit(transaction.clone());
+        if matches!(outcome, Outcome::Added { .. }) {
+            self.unsynced().push(transaction);
+        }
+        outcome
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<Arc<CheckedTransaction>>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sync(&self, pending_bytes: u64) -> Result<(), Problem> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.append(added.iter().map(|t| t.bytes())).map_err(|error| {
+        let batch = std::mem::take(&mut *self.unsynced());
+        if let Err(error) = journal.append(batch.iter().map(|t| t.bytes())) {
+            self.unsynced().extend(batch);
             tracing::error!(%error, "the pool's journal cannot be written");
-            Problem::unavailable("journal-failed", "the pool cannot put transactions on disk")
-                .with_hint("submit the same transactions again later; nothing is done twice")
-        })?;
+            let problem = "the pool cannot put transactions on disk";
+            return Err(Problem::unavailable("journal-failed", problem)
+                .with_hint("submit the same transactions again later; nothing is done twice"));
+        }
         let due = journal.is_due(pending_bytes);
         drop(journal);
         if due {
@@ -312,5 +326,43 @@ async fn faucet(
     match outcome {
         Outcome::Rejected { refusal, .. } => Err(refused(&refusal)),
         outcome => Ok(Json(outcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dsc_lib::{
+        mempool,
+        testing::{ALICE, BOB, address, genesis},
+    };
+
+    use super::*;
+
+    /// The pool holds a transaction before it is on disk. If putting it there fails, whoever
+    /// submits it again must not hear that it is known.
+    #[test]
+    fn a_transaction_is_acknowledged_only_once_it_is_in_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let chain = genesis().check().unwrap();
+        let payments = vec![Payment { to: address(&BOB), amount: Amount::from_units(1) }];
+        let draft = Draft {
+            sequence: 0,
+            expires: Height(9),
+            fee: Amount::ZERO,
+            payments: Payments::new(payments).unwrap(),
+            memo: Memo::default(),
+        };
+        let transaction = draft.sign(&chain.hash(), &ALICE);
+        let server = Server::open(Pool::new(chain, mempool::Limits::default()), &path, None);
+        let server = server.unwrap();
+        let submit = || server.submit(vec![transaction.clone()]);
+
+        *server.journal.lock().unwrap() = Journal::unwritable(&path).unwrap();
+        assert!(submit().is_err());
+        assert!(submit().is_err(), "known, but on no disk");
+        *server.journal.lock().unwrap() = Journal::open(&path).unwrap().0;
+        assert!(matches!(submit().unwrap()[..], [Outcome::Known { .. }]));
+        assert_eq!(Journal::open(&path).unwrap().1, [transaction]);
     }
 }

@@ -2,7 +2,8 @@
 
 use dsc_lib::{
     codec::{self, List},
-    genesis::BLOCK_TRANSACTIONS_MAX,
+    genesis::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX},
+    ledger::SNAPSHOT_ACCOUNTS_MAX,
     proof::ProofEntry,
     role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
     transaction::Transaction,
@@ -21,6 +22,12 @@ pub(crate) type BlockList = List<List<u8, 0, { 1 << 28 }>, 0, { 1 << 20 }>;
 pub(crate) type TransactionList = List<Transaction, 0, BLOCK_TRANSACTIONS_MAX>;
 /// Transactions in one submission.
 pub(crate) type Submission = List<Transaction, 1, 1000>;
+
+/// Bytes of the largest snapshot: its accounts, and a tip in less than the rest. It grows with the
+/// ledger, so no setting may bound it: a pool or metronome that cannot read it never starts again.
+const SNAPSHOT_BYTES_MAX: u64 = SNAPSHOT_ACCOUNTS_MAX as u64 * 48 + (1 << 16);
+/// Bytes of the largest answer that holds blocks or their transactions.
+const BULK_BYTES_MAX: u64 = BLOCK_BYTES_MAX + (8 << 20);
 
 /// What a validator hands in, as JSON: the proof is hexadecimal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +71,9 @@ impl Transport {
 
     fn carry(&self, call: &Call) -> Result<Answer, ClientError> {
         Ok(match call {
-            Call::Snapshot => Answer::Snapshot(self.blockchain.get_bytes("/v1/snapshot")?),
+            Call::Snapshot => {
+                Answer::Snapshot(self.blockchain.get_within("/v1/snapshot", SNAPSHOT_BYTES_MAX)?)
+            }
             Call::Blocks { from, wait } => Answer::Blocks(self.blocks(*from, *wait)?),
             Call::SubmitBlock(bytes) => {
                 Answer::BlockAccepted(self.blockchain.submit_bytes("/v1/blocks", bytes)?)
@@ -100,12 +109,14 @@ impl Transport {
 
     fn blocks(&self, from: Height, wait: Millis) -> Result<Vec<Vec<u8>>, ClientError> {
         let path = format!("/v1/blocks?from={from}&wait={wait}");
-        let blocks: BlockList = decoded(&self.blockchain, &self.blockchain.get_bytes(&path)?)?;
+        let bytes = self.blockchain.get_within(&path, BULK_BYTES_MAX)?;
+        let blocks: BlockList = decoded(&self.blockchain, &bytes)?;
         Ok(blocks.into_vec().into_iter().map(List::into_vec).collect())
     }
 
     fn take(&self, height: Height) -> Result<Vec<Transaction>, ClientError> {
-        let bytes = self.pool.get_bytes(&format!("/v1/pending?height={height}"))?;
+        let bytes =
+            self.pool.get_within(&format!("/v1/pending?height={height}"), BULK_BYTES_MAX)?;
         let transactions: TransactionList = decoded(&self.pool, &bytes)?;
         Ok(transactions.into_vec())
     }
@@ -154,5 +165,46 @@ fn settle(result: Result<Answer, ClientError>) -> Result<Answer, Lost> {
             Ok(Answer::Refused(Refusal::new(problem.code, problem.detail)))
         }
         Err(error) => Err(Lost::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::{Router, routing::get};
+
+    use super::*;
+    use crate::{
+        http::{Limits, Site, bind, serve},
+        shutdown::Shutdown,
+    };
+
+    /// Anybody may make accounts for nothing: no setting may keep roles from reading them all.
+    #[test]
+    fn a_snapshot_may_be_larger_than_other_answers() {
+        let listener = bind("test", "--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (limits, shutdown) = (Limits::default(), Shutdown::new());
+        let routes = Router::new()
+            .route("/v1/snapshot", get(async || vec![7; 1000]))
+            .route("/v1/info", get(async || vec![7; 1000]));
+        let router = Site::new("test", limits.clone(), shutdown.clone()).routes(routes);
+        let (router, ending) = (router.into_router(), shutdown.clone());
+        let served = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(serve(router, listener, &limits, &ending)).unwrap();
+        });
+        let time = Duration::from_secs(10);
+        let client = Client::new(&url, time, time, 100).unwrap();
+        let transport =
+            Transport { blockchain: client.clone(), pool: client.clone(), metronome: client };
+        let snapshot = transport.call(&Call::Snapshot);
+        let info = transport.call(&Call::ChainInfo);
+        drop(transport);
+        shutdown.request();
+        served.join().unwrap();
+        assert_eq!(snapshot, Ok(Answer::Snapshot(vec![7; 1000])));
+        assert!(info.unwrap_err().reason.contains("larger than 100 bytes"));
     }
 }
