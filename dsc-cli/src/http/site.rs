@@ -113,14 +113,14 @@ impl Site {
         self.routes(routes.layer(from_fn_with_state(token, admin::guard)))
     }
 
-    /// Sets the conditions of readiness; `check` is called often and must not block.
+    /// Sets the conditions of readiness; `check` is called often; it may wait for a lock.
     #[must_use]
     pub fn ready(mut self, check: impl Fn() -> Vec<Check> + Send + Sync + 'static) -> Self {
         self.ready = Arc::new(check);
         self
     }
 
-    /// Adds figures to `/metrics`; `write` appends lines and must not block.
+    /// Adds figures to `/metrics`; `write` appends lines; it may wait for a lock.
     #[must_use]
     pub fn metrics(mut self, write: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
         self.figures = Arc::new(write);
@@ -359,6 +359,12 @@ async fn healthz(State(observer): State<Arc<Observer>>) -> Response {
         .into_response()
 }
 
+/// Asks a role, which may be busy, without holding up a thread that serves connections.
+async fn aside<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let asked = tokio::task::spawn_blocking(ask).await;
+    asked.map_err(|_| Problem::internal("the handler of this request failed"))
+}
+
 #[derive(Serialize)]
 struct Readiness {
     schema: &'static str,
@@ -367,7 +373,11 @@ struct Readiness {
 }
 
 async fn readyz(State(observer): State<Arc<Observer>>) -> Response {
-    let checks = (observer.ready)();
+    let role = observer.role;
+    let checks = match aside(move || (observer.ready)()).await {
+        Ok(checks) => checks,
+        Err(problem) => return problem.into_response(),
+    };
     let failed: Vec<String> = checks
         .iter()
         .filter(|check| !check.ok)
@@ -376,14 +386,17 @@ async fn readyz(State(observer): State<Arc<Observer>>) -> Response {
     if failed.is_empty() {
         return Json(Readiness { schema: "dsc.ready/1", ready: true, checks }).into_response();
     }
-    let detail = format!("the {} is not ready: {}", observer.role, failed.join("; "));
+    let detail = format!("the {role} is not ready: {}", failed.join("; "));
     Problem::unavailable("not-ready", detail)
         .with_retry_after(Duration::from_secs(1))
         .into_response()
 }
 
 async fn metrics(State(observer): State<Arc<Observer>>) -> Response {
-    let text = observer.exposition();
+    let text = match aside(move || observer.exposition()).await {
+        Ok(text) => text,
+        Err(problem) => return problem.into_response(),
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

@@ -1,6 +1,6 @@
 //! The blockchain server over HTTP.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
@@ -11,10 +11,12 @@ use axum::{
 };
 use dsc_lib::{
     address::Address,
+    block::Block,
     codec::{self, List},
+    genesis::Chain,
     hash::Digest,
-    ledger::{Place, StoreError},
-    role::blockchain::{Blockchain, SubmitError},
+    ledger::{Archive, Place, StoreError},
+    role::blockchain::{self, Blockchain, Inclusion, SubmitError},
     units::{Height, Millis},
 };
 use serde::{Deserialize, Serialize};
@@ -32,10 +34,44 @@ use crate::shutdown::Shutdown;
 /// Most entries of a history in one answer.
 const HISTORY_MAX: usize = 1000;
 
-type Server = Arc<Shared<Blockchain>>;
+/// What needs the state goes through the lock; what is on disk is read beside it, as a question
+/// for a large block would else hold up the next one.
+#[derive(Clone)]
+struct Server {
+    shared: Arc<Shared<Blockchain>>,
+    archive: Archive,
+    chain: Chain,
+    /// The last snapshot and the tip it is of: everybody who asks gets the same bytes.
+    snapshot: Arc<Mutex<Option<(Digest, Bytes)>>>,
+}
+
+impl Server {
+    fn new(shared: &Arc<Shared<Blockchain>>) -> Self {
+        let held = shared.lock();
+        let (archive, chain) =
+            (held.ledger().archive().clone(), held.ledger().state().chain().clone());
+        drop(held);
+        Self { shared: shared.clone(), archive, chain, snapshot: Arc::default() }
+    }
+
+    fn snapshot(&self) -> Result<Bytes, StoreError> {
+        let mut last = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.shared.lock();
+        let tip = held.ledger().state().tip().hash;
+        if let Some((_, bytes)) = last.as_ref().filter(|(of, _)| *of == tip) {
+            return Ok(bytes.clone());
+        }
+        let snapshot = held.ledger().snapshot()?;
+        drop(held);
+        let bytes = Bytes::from(codec::encode(&snapshot));
+        *last = Some((tip, bytes.clone()));
+        Ok(bytes)
+    }
+}
 
 /// The routes of a blockchain server.
-pub(crate) fn site(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
+pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: &Shutdown) -> Site {
+    let server = Server::new(shared);
     let quick = Router::new()
         .route("/v1/info", get(info))
         .route("/v1/genesis", get(chain_genesis))
@@ -49,16 +85,16 @@ pub(crate) fn site(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Sit
         .with_state(server.clone());
     let bulk = Router::new().route("/v1/blocks", axum::routing::post(submit));
     let waiting = Router::new().route("/v1/blocks", get(blocks));
-    let figures = server.clone();
+    let figures = shared.clone();
     Site::new("blockchain", limits.clone(), shutdown.clone())
         .routes(quick)
         .bulk(bulk.with_state(server.clone()))
-        .waiting(waiting.with_state(server.clone()))
+        .waiting(waiting.with_state(server))
         .ready(|| vec![Check { name: "ledger", ok: true, detail: "open".into() }])
         .metrics(move |text| write_figures(&figures, text))
 }
 
-fn write_figures(server: &Server, text: &mut String) {
+fn write_figures(server: &Shared<Blockchain>, text: &mut String) {
     use std::fmt::Write;
     let held = server.lock();
     let state = held.ledger().state();
@@ -90,16 +126,16 @@ fn not_found(what: impl std::fmt::Display) -> Problem {
 
 async fn info(State(server): State<Server>) -> Result<Response, Problem> {
     use axum::response::IntoResponse;
-    let info = blocking(move || server.lock().info().map_err(|e| broken(&e))).await?;
+    let info = blocking(move || server.shared.lock().info().map_err(|e| broken(&e))).await?;
     Ok(Json(info).into_response())
 }
 
 async fn chain_genesis(State(server): State<Server>) -> Response {
-    genesis(server.lock().ledger().state().chain())
+    genesis(&server.chain)
 }
 
 async fn snapshot(State(server): State<Server>) -> Result<Response, Problem> {
-    let bytes = blocking(move || server.lock().snapshot().map_err(|e| broken(&e))).await?;
+    let bytes = blocking(move || server.snapshot().map_err(|e| broken(&e))).await?;
     Ok(binary(bytes))
 }
 
@@ -116,8 +152,8 @@ async fn blocks(
 ) -> Result<Response, Problem> {
     let reached =
         |chain: &mut Blockchain| (chain.ledger().state().round().height > asked.from).then_some(());
-    server.until(bounded(asked.wait), reached).await;
-    let read = move || server.lock().blocks(asked.from).map_err(|e| broken(&e));
+    server.shared.until(bounded(asked.wait), reached).await;
+    let read = move || blockchain::blocks(&server.archive, asked.from).map_err(|e| broken(&e));
     let listed: Result<Vec<_>, _> = blocking(read).await?.into_iter().map(List::new).collect();
     let list = listed.and_then(BlockList::new).map_err(Problem::internal)?;
     Ok(binary(codec::encode(&list)))
@@ -126,10 +162,13 @@ async fn blocks(
 async fn submit(
     State(server): State<Server>,
     body: Bytes,
-) -> Result<Json<dsc_lib::role::blockchain::Accepted>, Problem> {
+) -> Result<Json<blockchain::Accepted>, Problem> {
     let work = move || {
-        let submitted = server.lock().submit(&body);
-        server.changed();
+        let block: Result<Block, _> = codec::decode(&body);
+        let submitted = block
+            .map_err(SubmitError::from)
+            .and_then(|block| server.shared.lock().submit_block(block));
+        server.shared.changed();
         submitted.map_err(|error| submit_problem(&error))
     };
     blocking(work).await.map(Json)
@@ -144,10 +183,10 @@ fn submit_problem(error: &SubmitError) -> Problem {
 }
 
 /// The height that `which` names: a number, a hash or `tip`.
-fn height_of(chain: &Blockchain, which: &str) -> Result<Height, Problem> {
-    let ledger = chain.ledger();
+fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
     if which == "tip" {
-        return ledger.state().height().ok_or_else(|| not_found("block"));
+        let height = archive.height().map_err(|error| broken(&error))?;
+        return height.ok_or_else(|| not_found("block"));
     }
     if let Ok(height) = which.parse() {
         return Ok(Height(height));
@@ -156,7 +195,7 @@ fn height_of(chain: &Blockchain, which: &str) -> Result<Height, Problem> {
         let detail = format!("`{which}` is neither a height, nor a block hash, nor `tip`");
         Problem::malformed("invalid-block", detail)
     })?;
-    let found = ledger.height_of(&hash).map_err(|error| broken(&error))?;
+    let found = archive.height_of(&hash).map_err(|error| broken(&error))?;
     found.ok_or_else(|| not_found(format_args!("block {which}")))
 }
 
@@ -165,11 +204,10 @@ async fn block(
     Path(which): Path<String>,
 ) -> Result<Json<view::BlockView>, Problem> {
     let read = move || {
-        let held = server.lock();
-        let height = height_of(&held, &which)?;
-        let block = held.ledger().block(height).map_err(|error| broken(&error))?;
+        let height = height_of(&server.archive, &which)?;
+        let block = server.archive.block(height).map_err(|error| broken(&error))?;
         let block = block.ok_or_else(|| not_found(format_args!("block {which}")))?;
-        Ok(view::BlockView::new(held.ledger().state().chain(), &block))
+        Ok(view::BlockView::new(&server.chain, &block))
     };
     blocking(read).await.map(Json)
 }
@@ -179,9 +217,8 @@ async fn raw_block(
     Path(which): Path<String>,
 ) -> Result<Response, Problem> {
     let read = move || {
-        let held = server.lock();
-        let height = height_of(&held, &which)?;
-        let bytes = held.ledger().block_bytes(height).map_err(|error| broken(&error))?;
+        let height = height_of(&server.archive, &which)?;
+        let bytes = server.archive.block_bytes(height).map_err(|error| broken(&error))?;
         bytes.ok_or_else(|| not_found(format_args!("block {which}")))
     };
     blocking(read).await.map(binary)
@@ -192,20 +229,16 @@ async fn transaction(
     Id(id): Id,
 ) -> Result<Json<view::LocatedView>, Problem> {
     let read = move || {
-        let held = server.lock();
-        let located = held.transaction(&id).map_err(|error| broken(&error))?;
+        let located = server.archive.transaction(&id).map_err(|error| broken(&error))?;
         let located = located.ok_or_else(|| not_found(format_args!("transaction {id}")))?;
-        Ok(view::LocatedView::new(held.ledger().state().chain(), &located))
+        Ok(view::LocatedView::new(&server.chain, &located))
     };
     blocking(read).await.map(Json)
 }
 
-async fn inclusion(
-    State(server): State<Server>,
-    Id(id): Id,
-) -> Result<Json<dsc_lib::role::blockchain::Inclusion>, Problem> {
+async fn inclusion(State(server): State<Server>, Id(id): Id) -> Result<Json<Inclusion>, Problem> {
     let read = move || {
-        let found = server.lock().inclusion(&id).map_err(|error| broken(&error))?;
+        let found = Inclusion::read(&server.archive, &id).map_err(|error| broken(&error))?;
         found.ok_or_else(|| not_found(format_args!("transaction {id}")))
     };
     blocking(read).await.map(Json)
@@ -220,11 +253,16 @@ pub(crate) struct AccountView {
     pub(crate) height: Option<Height>,
 }
 
-async fn account(State(server): State<Server>, Of(address): Of) -> Json<AccountView> {
-    let held = server.lock();
-    let account = held.account(&address);
-    let height = held.ledger().state().height();
-    Json(AccountView { address, balance: account.balance, sequence: account.sequence, height })
+async fn account(
+    State(server): State<Server>,
+    Of(address): Of,
+) -> Result<Json<AccountView>, Problem> {
+    let read = move |chain: &mut Blockchain| {
+        let account = chain.account(&address);
+        let height = chain.ledger().state().height();
+        AccountView { address, balance: account.balance, sequence: account.sequence, height }
+    };
+    server.shared.with(read).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,11 +282,76 @@ async fn history(
         .map(|height| Place { height, index: page.before_index.unwrap_or_default() });
     let limit = page.limit.unwrap_or(50).min(HISTORY_MAX);
     let read = move || {
-        let held = server.lock();
-        let events = held.ledger().history(&address, before, limit);
+        let events = server.archive.history(&address, before, limit);
         let events = events.map_err(|error| broken(&error))?;
-        let chain = held.ledger().state().chain();
-        Ok(events.iter().map(|event| view::EventView::new(chain, event)).collect())
+        Ok(events.iter().map(|event| view::EventView::new(&server.chain, event)).collect())
     };
     blocking(read).await.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpStream, time::Duration};
+
+    use dsc_lib::{
+        ledger::{Ledger, Proposal},
+        testing::{METRONOME, genesis},
+    };
+
+    use super::*;
+    use crate::{http::Client, role::Socket};
+
+    /// A block may take seconds to check and commit. Meanwhile what is on disk can be read, and
+    /// those who have to wait do not keep the server's few threads from others.
+    #[test]
+    fn a_busy_ledger_holds_up_only_what_needs_it() {
+        let mut ledger = Ledger::in_memory(genesis().check().unwrap());
+        let proposal = Proposal { proofs: vec![], transactions: vec![], time: Millis(1), epoch: 0 };
+        let (block, _) = ledger.state().draft(proposal, &METRONOME).unwrap();
+        ledger.commit(&block).unwrap();
+        let shared = Shared::new(Blockchain::new(ledger));
+        let (limits, shutdown) = (Limits::default(), Shutdown::new());
+        let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (url, address) = (socket.url(), socket.address);
+        let server = socket.serve(site(&shared, &limits, &shutdown), &limits, &shutdown).unwrap();
+
+        let busy = shared.lock();
+        let account = format!("accounts/{}", "00".repeat(32));
+        let waits = ["info", "blocks?from=1&wait=9000", "snapshot", &account];
+        let waiting: Vec<_> = waits
+            .iter()
+            .cycle()
+            .take(12)
+            .map(|path| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                let head = format!("GET /v1/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
+                std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        let time = Duration::from_secs(5);
+        let client = Client::new(&url, time, time, 1 << 20).unwrap();
+        for _ in 0..20 {
+            client.get_bytes("/healthz").unwrap();
+            assert_eq!(client.get_bytes("/v1/blocks/tip/raw").unwrap(), block.to_bytes());
+        }
+        drop((busy, waiting));
+        shutdown.request();
+        server.join().unwrap();
+    }
+
+    /// Whoever asks for the same snapshot gets the same memory.
+    #[test]
+    fn a_snapshot_is_made_once_for_a_tip() {
+        let mut ledger = Ledger::in_memory(genesis().check().unwrap());
+        let proposal = Proposal { proofs: vec![], transactions: vec![], time: Millis(1), epoch: 0 };
+        let (block, _) = ledger.state().draft(proposal, &METRONOME).unwrap();
+        let server = Server::new(&Shared::new(Blockchain::new(ledger)));
+        let first = server.snapshot().unwrap();
+        assert_eq!(first.as_ptr(), server.snapshot().unwrap().as_ptr());
+        server.shared.lock().submit(&block.to_bytes()).unwrap();
+        assert_ne!(first, server.snapshot().unwrap());
+        ledger = Ledger::in_memory(server.chain.clone());
+        assert_eq!(first, codec::encode(&ledger.snapshot().unwrap()));
+    }
 }

@@ -62,18 +62,20 @@ pub(crate) fn site(
 }
 
 fn checks(server: &Server) -> Vec<Check> {
-    let status = server.shared.lock().status(server.time.now());
+    let metronome = server.shared.lock();
+    let (status, followed) = (metronome.status(server.time.now()), !metronome.replica().is_fresh());
+    drop(metronome);
     let detail = status.fault.clone().unwrap_or_else(|| "followed".into());
-    let followed = !server.shared.lock().replica().is_fresh();
     vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }]
 }
 
-async fn chain_genesis(State(server): State<Server>) -> Response {
-    genesis(server.shared.lock().replica().state().chain())
+async fn chain_genesis(State(server): State<Server>) -> Result<Response, Problem> {
+    server.shared.with(|metronome| genesis(metronome.replica().state().chain())).await
 }
 
-async fn status(State(server): State<Server>) -> Json<Status> {
-    Json(server.shared.lock().status(server.time.now()))
+async fn status(State(server): State<Server>) -> Result<Json<Status>, Problem> {
+    let now = server.time.now();
+    server.shared.with(move |metronome| metronome.status(now)).await.map(Json)
 }
 
 /// The round after the one known; waits until it opens.
@@ -110,19 +112,21 @@ fn read_hand_in(body: HandInBody) -> Result<HandIn, Problem> {
     Ok(HandIn { proof: Some(entry.proof), ..body.report })
 }
 
-async fn start(State(server): State<Server>) -> Json<Status> {
-    turn(&server, Metronome::start)
+async fn start(State(server): State<Server>) -> Result<Json<Status>, Problem> {
+    turn(server, Metronome::start).await
 }
 
-async fn stop(State(server): State<Server>) -> Json<Status> {
-    turn(&server, Metronome::stop)
+async fn stop(State(server): State<Server>) -> Result<Json<Status>, Problem> {
+    turn(server, Metronome::stop).await
 }
 
-fn turn(server: &Server, how: fn(&mut Metronome)) -> Json<Status> {
-    let mut metronome = server.shared.lock();
-    how(&mut metronome);
-    let status = metronome.status(server.time.now());
-    drop(metronome);
-    server.shared.changed();
-    Json(status)
+async fn turn(server: Server, how: fn(&mut Metronome)) -> Result<Json<Status>, Problem> {
+    let Server { shared, time } = server;
+    let turned = move |metronome: &mut Metronome| {
+        how(metronome);
+        metronome.status(time.now())
+    };
+    let status = shared.clone().with(turned).await?;
+    shared.changed();
+    Ok(Json(status))
 }

@@ -18,12 +18,13 @@ pub(crate) mod view;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     thread,
     time::Duration,
 };
 
 use axum::{
+    body::Bytes,
     http::header,
     response::{IntoResponse, Response},
 };
@@ -33,7 +34,10 @@ use dsc_lib::{
     role::{Active, Next, Refusal},
     units::Millis,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use self::transport::Transport;
 use crate::{
@@ -45,6 +49,8 @@ use crate::{
 
 /// Longest sleep of a driver before it looks again whether a request has changed what to do.
 const NAP: Duration = Duration::from_millis(100);
+/// Pause before a role that is busy is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A state machine that requests and a driver share.
 #[derive(Debug)]
@@ -63,6 +69,30 @@ impl<R> Shared<R> {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What `look` finds, unless somebody else has the lock.
+    fn try_look<T>(&self, look: impl Fn(&mut R) -> Option<T>) -> Option<Option<T>> {
+        match self.role.try_lock() {
+            Ok(mut role) => Some(look(&mut role)),
+            Err(TryLockError::Poisoned(role)) => Some(look(&mut role.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// What `work`, which is quick, makes of the role. The few threads that serve connections do
+    /// not wait for the lock: if somebody has it, another thread does.
+    pub(crate) async fn with<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&mut R) -> T + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        R: Send + 'static,
+    {
+        if let Ok(mut role) = self.role.try_lock() {
+            return Ok(work(&mut role));
+        }
+        blocking(move || Ok(work(&mut self.lock()))).await
+    }
+
     /// Wakes those who wait in [`Shared::until`].
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -78,10 +108,11 @@ impl<R> Shared<R> {
         let found = async {
             loop {
                 changes.mark_unchanged();
-                if let Some(found) = look(&mut self.lock()) {
-                    return Some(found);
+                match self.try_look(&look) {
+                    Some(Some(found)) => return Some(found),
+                    Some(None) => changes.changed().await.ok()?,
+                    None => sleep(BUSY_PAUSE).await,
                 }
-                changes.changed().await.ok()?;
             }
         };
         timeout(wait, found).await.ok().flatten()
@@ -128,7 +159,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// Bytes in the canonical encoding.
-pub(crate) fn binary(bytes: Vec<u8>) -> Response {
+pub(crate) fn binary(bytes: impl Into<Bytes>) -> Response {
+    let bytes: Bytes = bytes.into();
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
 }
 

@@ -247,8 +247,8 @@ fn write_figures(server: &Server, text: &mut String) {
     }
 }
 
-async fn chain_genesis(State(server): State<Arc<Server>>) -> Response {
-    genesis(server.shared.lock().replica().state().chain())
+async fn chain_genesis(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
+    server.shared.clone().with(|pool| genesis(pool.replica().state().chain())).await
 }
 
 async fn submit(
@@ -279,7 +279,7 @@ async fn submit(
 }
 
 async fn status(State(server): State<Arc<Server>>, Id(id): Id) -> Result<Json<Status>, Problem> {
-    let found = server.shared.lock().status(&id);
+    let found = server.shared.clone().with(move |pool| pool.status(&id)).await?;
     let missing = || Problem::not_found("not-found", format_args!("the pool knows no {id}"));
     found.map(Json).ok_or_else(missing)
 }
@@ -302,12 +302,15 @@ async fn take(
     bytes.await.map(binary)
 }
 
-async fn next_sequence(State(server): State<Arc<Server>>, Of(address): Of) -> Json<NextSequence> {
-    Json(server.shared.lock().next_sequence(&address))
+async fn next_sequence(
+    State(server): State<Arc<Server>>,
+    Of(address): Of,
+) -> Result<Json<NextSequence>, Problem> {
+    server.shared.clone().with(move |pool| pool.next_sequence(&address)).await.map(Json)
 }
 
-async fn counts(State(server): State<Arc<Server>>) -> Json<Counts> {
-    Json(server.shared.lock().counts())
+async fn counts(State(server): State<Arc<Server>>) -> Result<Json<Counts>, Problem> {
+    server.shared.clone().with(|pool| pool.counts()).await.map(Json)
 }
 
 /// What a faucet is asked for.

@@ -186,11 +186,11 @@ mod tests {
         let listener = bind("test", "--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (limits, shutdown) = (Limits::default(), Shutdown::new());
-        let routes = Router::new()
+        let answers = Router::new()
             .route("/v1/snapshot", get(async || vec![7; 1000]))
             .route("/v1/info", get(async || vec![7; 1000]));
-        let router = Site::new("test", limits.clone(), shutdown.clone()).routes(routes);
-        let (router, ending) = (router.into_router(), shutdown.clone());
+        let site = Site::new("test", limits.clone(), shutdown.clone()).routes(answers);
+        let (router, ending) = (site.into_router(), shutdown.clone());
         let served = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(serve(router, listener, &limits, &ending)).unwrap();

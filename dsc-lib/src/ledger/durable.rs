@@ -4,9 +4,9 @@
 //!
 //! 1. A block is on disk before the state moves; if the store fails, the state does not move.
 //! 2. An opened ledger holds a state that its tip commits to, under a signature.
-//! 3. Reads show the block that was committed last.
+//! 3. Reads show the block that was committed last, and wait for no commit.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, ops::Deref, path::Path, sync::Arc};
 
 use redb::{StorageBackend, backends::InMemoryBackend};
 
@@ -83,11 +83,30 @@ impl Default for OpenOptions {
 }
 
 /// The rules, the state and the store.
+///
+/// What is on disk is read through its [`Archive`].
 #[derive(Debug)]
 pub struct Ledger {
     state: State,
-    store: Store,
+    archive: Archive,
     wins: Wins,
+}
+
+/// The blocks on disk, and where things are in them.
+///
+/// A clone reads while the ledger it is from checks and commits: whoever keeps that behind a lock
+/// needs it for no question that an archive answers, however long the answer takes.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    store: Arc<Store>,
+}
+
+impl Deref for Ledger {
+    type Target = Archive;
+
+    fn deref(&self) -> &Archive {
+        &self.archive
+    }
 }
 
 impl Ledger {
@@ -143,7 +162,8 @@ impl Ledger {
         let Some(meta) = store.meta()? else {
             let state = State::genesis(chain.ok_or(OpenError::Missing)?);
             store.start(&state)?;
-            return Ok(Self { state, store, wins: Wins::default() });
+            let archive = Archive { store: Arc::new(store) };
+            return Ok(Self { state, archive, wins: Wins::default() });
         };
         let chain = match_chain(&meta, chain)?;
         let state = restore(&store, &meta, chain)?;
@@ -152,7 +172,7 @@ impl Ledger {
             return Err(OpenError::Supply { got, expected });
         }
         let wins = store.wins()?;
-        Ok(Self { state, store, wins })
+        Ok(Self { state, archive: Archive { store: Arc::new(store) }, wins })
     }
 
     /// The state after the last block.
@@ -165,17 +185,13 @@ impl Ledger {
         &self.wins
     }
 
-    /// Transactions on the ledger.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store fails.
-    pub fn transaction_count(&self) -> Result<u64, StoreError> {
-        self.store.transaction_count()
+    /// What is on disk.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     pub(super) fn store(&self) -> &Store {
-        &self.store
+        &self.archive.store
     }
 
     /// [`State::check`].
@@ -195,9 +211,43 @@ impl Ledger {
     pub fn commit(&mut self, block: &CheckedBlock) -> Result<(), CommitError> {
         self.state.check_fresh(block)?;
         let won = self.wins.of(block.winner()).saturating_add(1);
-        self.store.commit(block, won)?;
+        self.store().commit(block, won)?;
         self.wins.count(block.winner());
         Ok(self.state.apply(block)?)
+    }
+
+    /// The whole state in a form that others can check against the signed tip.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let tip = match self.state.height() {
+            None => None,
+            Some(height) => Some(tip_of(self.store(), height)?),
+        };
+        let snapshot = Snapshot::new(tip, self.state.accounts());
+        snapshot.map_err(|error| StoreError::corrupt(error.to_string()))
+    }
+}
+
+impl Archive {
+    /// Height of the last block, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn height(&self) -> Result<Option<Height>, StoreError> {
+        Ok(self.store.tip()?.map(|(height, _)| height))
+    }
+
+    /// Transactions on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn transaction_count(&self) -> Result<u64, StoreError> {
+        self.store.transaction_count()
     }
 
     /// The bytes of the block at `height`.
@@ -311,20 +361,6 @@ impl Ledger {
             _ => Some(self.read_transaction(&at)?),
         };
         Ok(Event { place: at.place, received, transaction })
-    }
-
-    /// The whole state in a form that others can check against the signed tip.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store fails.
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let tip = match self.state.height() {
-            None => None,
-            Some(height) => Some(tip_of(&self.store, height)?),
-        };
-        let snapshot = Snapshot::new(tip, self.state.accounts());
-        snapshot.map_err(|error| StoreError::corrupt(error.to_string()))
     }
 }
 

@@ -27,7 +27,7 @@ use std::{collections::HashMap, sync::Arc};
 
 pub use self::{
     checked::CheckedBlock,
-    durable::{Event, Inclusion, Ledger, Located, OpenOptions, Place},
+    durable::{Archive, Event, Inclusion, Ledger, Located, OpenOptions, Place},
     error::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
         StoreError,

@@ -119,8 +119,12 @@ impl Store {
         let genesis = self.meta_field(KEY_GENESIS)?.ok_or_else(|| missing(KEY_GENESIS))?;
         let supply = self.meta_field(KEY_SUPPLY)?.ok_or_else(|| missing(KEY_SUPPLY))?;
         let supply = Amount::from_units(u64::from_le_bytes(array(KEY_SUPPLY, &supply)?));
-        let tip = self.meta_field(KEY_TIP)?.map(|tip| read_tip(&tip)).transpose()?;
-        Ok(Some(Meta { genesis, tip, supply }))
+        Ok(Some(Meta { genesis, tip: self.tip()?, supply }))
+    }
+
+    /// Height and hash of the last block.
+    pub(super) fn tip(&self) -> Result<Option<(Height, BlockHash)>, StoreError> {
+        self.meta_field(KEY_TIP)?.map(|tip| read_tip(&tip)).transpose()
     }
 
     fn meta_field(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

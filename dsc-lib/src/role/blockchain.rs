@@ -16,7 +16,9 @@ use crate::{
     genesis::Chain,
     hash::Digest,
     keys::SignatureError,
-    ledger::{BlockError, CheckedBlock, CommitError, Ledger, Located, StoreError, Wins},
+    ledger::{
+        self, Archive, BlockError, CheckedBlock, CommitError, Ledger, Located, StoreError, Wins,
+    },
     merkle::{self, InclusionError, InclusionProof},
     proof::ENGINE_COUNT,
     transaction::TransactionId,
@@ -116,6 +118,18 @@ pub enum InclusionFault {
 }
 
 impl Inclusion {
+    /// Reads it for the transaction `id`, if that is on the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn read(archive: &Archive, id: &TransactionId) -> Result<Option<Self>, StoreError> {
+        let Some(found) = archive.inclusion(id)? else { return Ok(None) };
+        let ledger::Inclusion { header, proof, transaction } = found;
+        let tip = archive.height()?.unwrap_or_default();
+        Ok(Some(Self { header, proof, transaction, tip }))
+    }
+
     /// Checks, trusting nobody, that a metronome of `chain` signed a block with transaction `id`.
     ///
     /// # Errors
@@ -170,6 +184,15 @@ impl SubmitError {
     }
 }
 
+/// Encoded blocks from a height on, as many as fit one answer.
+///
+/// # Errors
+///
+/// [`StoreError`] if the store cannot be read.
+pub fn blocks(archive: &Archive, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
+    archive.blocks(from, BLOCKS_BYTES_MAX)
+}
+
 /// The blockchain server.
 #[derive(Debug)]
 pub struct Blockchain {
@@ -217,7 +240,15 @@ impl Blockchain {
     ///
     /// [`SubmitError`]; nothing has changed then.
     pub fn submit(&mut self, bytes: &[u8]) -> Result<Accepted, SubmitError> {
-        let block: Block = codec::decode(bytes)?;
+        self.submit_block(codec::decode(bytes)?)
+    }
+
+    /// Checks a decoded block and commits it durably.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`]; nothing has changed then.
+    pub fn submit_block(&mut self, block: Block) -> Result<Accepted, SubmitError> {
         let (height, hash) = (block.header.height, block.header.hash());
         if self.ledger.height_of(&hash)? == Some(height) {
             return Ok(Accepted { height, hash });
@@ -237,7 +268,7 @@ impl Blockchain {
     ///
     /// [`StoreError`] if the store cannot be read.
     pub fn blocks(&self, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.ledger.blocks(from, BLOCKS_BYTES_MAX)
+        blocks(&self.ledger, from)
     }
 
     /// All balances and the tip they belong to, encoded.
@@ -269,13 +300,6 @@ impl Blockchain {
     ///
     /// [`StoreError`] if the store cannot be read.
     pub fn inclusion(&self, id: &TransactionId) -> Result<Option<Inclusion>, StoreError> {
-        let tip = self.ledger.state().height().unwrap_or_default();
-        let found = self.ledger.inclusion(id)?;
-        Ok(found.map(|f| Inclusion {
-            header: f.header,
-            proof: f.proof,
-            transaction: f.transaction,
-            tip,
-        }))
+        Inclusion::read(&self.ledger, id)
     }
 }
