@@ -28,11 +28,18 @@ use super::{
     transport::BlockList,
     view,
 };
-use crate::http::{Check, Json, Limits, Problem, Site};
-use crate::shutdown::Shutdown;
+use crate::{
+    clock::SystemClock,
+    http::{Check, Json, Limits, Problem, Site},
+    shutdown::Shutdown,
+};
 
 /// Most entries of a history in one answer.
 const HISTORY_MAX: usize = 1000;
+
+/// How far ahead of this machine's clock a block may be. The rules bound its time from below only:
+/// after one at the end of time no other could follow, whoever made it.
+const AHEAD_MAX: Millis = Millis(2 * 60 * 60 * 1000);
 
 /// What needs the state goes through the lock; what is on disk is read beside it, as a question
 /// for a large block would else hold up the next one.
@@ -165,6 +172,9 @@ async fn submit(
 ) -> Result<Json<blockchain::Accepted>, Problem> {
     let work = move || {
         let block: Result<Block, _> = codec::decode(&body);
+        if let Ok(block) = &block {
+            refuse_ahead(block.header.time, SystemClock::new().unix())?;
+        }
         let submitted = block
             .map_err(SubmitError::from)
             .and_then(|block| server.shared.lock().submit_block(block));
@@ -172,6 +182,15 @@ async fn submit(
         submitted.map_err(|error| submit_problem(&error))
     };
     blocking(work).await.map(Json)
+}
+
+fn refuse_ahead(got: Millis, now: Millis) -> Result<(), Problem> {
+    let max = now.plus(AHEAD_MAX);
+    if got <= max {
+        return Ok(());
+    }
+    let detail = format_args!("the block's time is {got}, this server takes none above {max}");
+    Err(Problem::rejected("block-ahead", detail).with_hint("set the clocks of the machines"))
 }
 
 fn submit_problem(error: &SubmitError) -> Problem {
@@ -340,18 +359,36 @@ mod tests {
         server.join().unwrap();
     }
 
+    /// A metronome with a wrong clock, or a bad one, could else end the chain for ever.
+    #[test]
+    fn a_block_far_ahead_of_the_clock_is_refused() {
+        let ledger = Ledger::in_memory(genesis().check().unwrap());
+        let server = Server::new(&Shared::new(Blockchain::new(ledger)));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let submit_at = |time| {
+            let state = server.shared.lock().ledger().state().clone();
+            let proposal = Proposal { proofs: vec![], transactions: vec![], time, epoch: 0 };
+            let (block, _) = state.draft(proposal, &METRONOME).unwrap();
+            runtime.block_on(submit(State(server.clone()), block.to_bytes().into()))
+        };
+        let now = SystemClock::new().unix();
+        assert!(submit_at(Millis(u64::MAX)).is_err());
+        assert!(submit_at(now.plus(AHEAD_MAX).plus(Millis(60_000))).is_err());
+        assert_eq!(submit_at(now.plus(Millis(1))).unwrap().0.height, Height(0));
+    }
+
     /// Whoever asks for the same snapshot gets the same memory.
     #[test]
     fn a_snapshot_is_made_once_for_a_tip() {
-        let mut ledger = Ledger::in_memory(genesis().check().unwrap());
+        let ledger = Ledger::in_memory(genesis().check().unwrap());
+        let fresh = codec::encode(&ledger.snapshot().unwrap());
         let proposal = Proposal { proofs: vec![], transactions: vec![], time: Millis(1), epoch: 0 };
         let (block, _) = ledger.state().draft(proposal, &METRONOME).unwrap();
         let server = Server::new(&Shared::new(Blockchain::new(ledger)));
         let first = server.snapshot().unwrap();
         assert_eq!(first.as_ptr(), server.snapshot().unwrap().as_ptr());
         server.shared.lock().submit(&block.to_bytes()).unwrap();
+        assert_eq!(first, fresh);
         assert_ne!(first, server.snapshot().unwrap());
-        ledger = Ledger::in_memory(server.chain.clone());
-        assert_eq!(first, codec::encode(&ledger.snapshot().unwrap()));
     }
 }

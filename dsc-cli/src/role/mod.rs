@@ -69,11 +69,11 @@ impl<R> Shared<R> {
         self.role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `look` finds, unless somebody else has the lock.
-    fn try_look<T>(&self, look: impl Fn(&mut R) -> Option<T>) -> Option<Option<T>> {
+    /// The role, unless somebody else has it.
+    fn try_lock(&self) -> Option<MutexGuard<'_, R>> {
         match self.role.try_lock() {
-            Ok(mut role) => Some(look(&mut role)),
-            Err(TryLockError::Poisoned(role)) => Some(look(&mut role.into_inner())),
+            Ok(role) => Some(role),
+            Err(TryLockError::Poisoned(role)) => Some(role.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -87,7 +87,7 @@ impl<R> Shared<R> {
     where
         R: Send + 'static,
     {
-        if let Ok(mut role) = self.role.try_lock() {
+        if let Some(mut role) = self.try_lock() {
             return Ok(work(&mut role));
         }
         blocking(move || Ok(work(&mut self.lock()))).await
@@ -108,7 +108,7 @@ impl<R> Shared<R> {
         let found = async {
             loop {
                 changes.mark_unchanged();
-                match self.try_look(&look) {
+                match self.try_lock().map(|mut role| look(&mut role)) {
                     Some(Some(found)) => return Some(found),
                     Some(None) => changes.changed().await.ok()?,
                     None => sleep(BUSY_PAUSE).await,
