@@ -103,6 +103,14 @@ pub(crate) enum Command {
     Wallet(command::wallet::Args),
     /// Look at transactions
     Tx(command::tx::Args),
+    /// Look at blocks; prove that a transaction is in one
+    Block(command::block::Args),
+    /// Look at, check, export and import a whole chain
+    Chain(command::chain::Args),
+    /// Make and check vaults for proof of space
+    Vault(command::vault::Args),
+    /// Find or check one proof without a network
+    Proof(command::proof::Args),
     /// Write the genesis file of a new network
     Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?

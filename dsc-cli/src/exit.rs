@@ -248,7 +248,9 @@ impl From<KeystoreError> for Failure {
             KeystoreError::Exists { .. } => {
                 Self::rejected("key-exists", &error).with_hint("choose another name")
             }
-            KeystoreError::WrongPassphrase { .. } => Self::wrong_passphrase(&error),
+            KeystoreError::WrongPassphrase { .. } => {
+                Self::wrong_passphrase(&error).with_hint("nothing was changed or sent; try again")
+            }
             KeystoreError::Corrupt { .. } => {
                 Self::corrupt("key-corrupt", &error).with_hint("restore the file from a backup")
             }

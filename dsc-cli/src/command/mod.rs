@@ -1,6 +1,8 @@
 //! The commands: one file each, thin over the library.
 
+pub(crate) mod block;
 pub(crate) mod blockchain;
+pub(crate) mod chain;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dev;
@@ -10,11 +12,14 @@ mod input;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod pool;
+pub(crate) mod proof;
 mod remote;
 mod role;
 pub(crate) mod tx;
 pub(crate) mod validator;
+pub(crate) mod vault;
 pub(crate) mod wallet;
+mod watched;
 
 use crate::{
     cli::{Cli, Command, Globals},
@@ -57,6 +62,10 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Monitor(args) => monitor::run(&args, &Context::open(globals, output)?),
         Command::Wallet(args) => wallet::run(&args, &Context::open(globals, output)?),
         Command::Tx(args) => tx::run(&args, &Context::open(globals, output)?),
+        Command::Block(args) => block::run(&args, &Context::open(globals, output)?),
+        Command::Chain(args) => chain::run(&args, &Context::open(globals, output)?),
+        Command::Vault(args) => vault::run(&args, &Context::open(globals, output)?),
+        Command::Proof(args) => proof::run(&args, &Context::open(globals, output)?),
         Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
         Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
     }

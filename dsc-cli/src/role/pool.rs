@@ -170,11 +170,22 @@ impl Server {
         Ok(())
     }
 
+    /// A pool that has not followed the ledger would judge by balances of long ago.
+    fn check_followed(&self) -> Result<(), Problem> {
+        if self.shared.lock().replica().is_fresh() {
+            let problem =
+                Problem::unavailable("not-ready", "the pool has not reached the ledger yet");
+            return Err(problem.with_retry_after(RETRY_AFTER));
+        }
+        Ok(())
+    }
+
     fn pay_from_faucet(&self, to: Address, amount: Amount) -> Result<Outcome, Problem> {
         let Some(key) = &self.faucet else {
             return Err(Problem::not_found("not-found", "this pool has no faucet")
                 .with_hint("`dsc dev`, or `dsc pool --faucet` on a development network, has one"));
         };
+        self.check_followed()?;
         let refuse = |error: &dyn std::fmt::Display| Problem::rejected("invalid-payment", error);
         let payments = Payments::new(vec![Payment { to, amount }]).map_err(|e| refuse(&e))?;
         let pool = self.shared.lock();
@@ -260,13 +271,7 @@ async fn submit(
             .with_hint("docs/protocol.md describes the encoding; `dsc tx decode` reads it")
     })?;
     let outcomes = blocking(move || {
-        if server.shared.lock().replica().is_fresh() {
-            return Err(Problem::unavailable(
-                "not-ready",
-                "the pool has not reached the ledger yet",
-            )
-            .with_retry_after(RETRY_AFTER));
-        }
+        server.check_followed()?;
         server.submit(transactions.into_vec())
     })
     .await?;

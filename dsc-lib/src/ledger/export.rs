@@ -65,16 +65,53 @@ impl Ledger {
     ///
     /// [`ExportError`] if `output` or the store fails.
     pub fn export(&self, output: &mut impl Write) -> Result<u64, ExportError> {
+        let mut export = Export::new(output, self.state().chain().genesis())?;
+        while let Some(bytes) = self.block_bytes(export.next)? {
+            export.block(&bytes)?;
+        }
+        Ok(export.finish()?)
+    }
+}
+
+/// A chain being written: the genesis, then block after block.
+#[derive(Debug)]
+pub struct Export<W> {
+    output: W,
+    next: Height,
+}
+
+impl<W: Write> Export<W> {
+    /// Writes up to the first block.
+    ///
+    /// # Errors
+    ///
+    /// Those of `output`.
+    pub fn new(mut output: W, genesis: &Genesis) -> io::Result<Self> {
         output.write_all(&MAGIC)?;
         output.write_all(&FORMAT.to_le_bytes())?;
-        write_record(output, &codec::encode(self.state().chain().genesis()))?;
-        let mut height = Height(0);
-        while let Some(bytes) = self.block_bytes(height)? {
-            write_record(output, &bytes)?;
-            height = height.next();
-        }
-        output.flush()?;
-        Ok(height.0)
+        write_record(&mut output, &codec::encode(genesis))?;
+        Ok(Self { output, next: Height(0) })
+    }
+
+    /// Writes the encoded block at the next height.
+    ///
+    /// # Errors
+    ///
+    /// Those of `output`.
+    pub fn block(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write_record(&mut self.output, bytes)?;
+        self.next = self.next.next();
+        Ok(())
+    }
+
+    /// Ends the file; returns how many blocks it has.
+    ///
+    /// # Errors
+    ///
+    /// Those of `output`.
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.output.flush()?;
+        Ok(self.next.0)
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
         StoreError,
     },
-    export::{ExportError, Import, Record},
+    export::{Export, ExportError, Import, Record},
     replay::Summary,
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
     wins::Wins,

@@ -1,0 +1,300 @@
+//! `dsc vault`: the tables on disk that proof of space looks things up in.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use dsc_lib::{
+    address::{Address, Prefix},
+    proof::{
+        BuildError, Fingerprint, LookupMode, Miner, Resources,
+        space::{self, CheckError, Depth, Header, PlotError, Vault, VaultError, VaultId},
+    },
+};
+use serde::Serialize;
+
+use super::{Context, watched::Watched};
+use crate::{exit::Failure, output::Document};
+
+/// Faults that a message names; a damaged disk has thousands.
+const FAULTS_NAMED: usize = 5;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make a vault; minutes to hours for a large one
+    Plot(Plot),
+    /// Check that a vault holds what its header says
+    Check(Check),
+    /// Show the header of a vault
+    Info(FileArgs),
+    /// List the vaults in a folder
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+struct Plot {
+    /// log2 of the number of entries: 16 to 32; the file has about 2^(k+3) bytes
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(16..=32))]
+    size: u8,
+    /// Address that is paid for its proofs
+    #[arg(long, value_name = "ADDRESS")]
+    address: String,
+    /// UUID of the validator that will use it
+    #[arg(long, value_name = "UUID")]
+    fingerprint: Fingerprint,
+    /// Which of the validator's vaults of this size
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    index: u32,
+    /// Folder of the vault [default: where a validator looks for it]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Threads to plot with [default: one per core]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// Most RAM to take, in MiB [default: unlimited]
+    #[arg(long, value_name = "MIB")]
+    ram: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// The vault
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Check every bucket instead of a sample
+    #[arg(long)]
+    full: bool,
+    /// Threads to check with [default: one per core]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgs {
+    /// The vault
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Folder to look in [default: where a validator keeps its vaults]
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    match &args.verb {
+        Verb::Plot(args) => plot(args, context),
+        Verb::Check(args) => check(args, context),
+        Verb::Info(args) => info(args, context),
+        Verb::List(args) => list(args, context),
+    }
+}
+
+/// Where a space validator keeps its vaults.
+pub(super) fn default_folder(context: &Context<'_>) -> PathBuf {
+    context.config.path("general.data_dir").join("validator").join("space")
+}
+
+/// What a vault's header says.
+#[derive(Debug, Serialize)]
+struct VaultDocument {
+    file: PathBuf,
+    k: u8,
+    index: u32,
+    /// On a development network.
+    address: String,
+    /// On any other network.
+    address_main: String,
+    fingerprint: Fingerprint,
+    complete: bool,
+    bytes: u64,
+    buckets: u64,
+    pairs: u64,
+    /// Pairs that found their bucket full.
+    dropped: u64,
+}
+
+impl VaultDocument {
+    fn new(file: &Path, header: &Header) -> Self {
+        let Header { id, complete, pairs, dropped } = *header;
+        let Miner { address, fingerprint } = id.miner;
+        Self {
+            file: file.to_owned(),
+            k: id.k(),
+            index: id.index,
+            address: address.to_text(Prefix::Development),
+            address_main: address.to_text(Prefix::Main),
+            fingerprint,
+            complete,
+            bytes: id.file_len(),
+            buckets: id.buckets(),
+            pairs,
+            dropped,
+        }
+    }
+}
+
+impl Document for VaultDocument {
+    const SCHEMA: &'static str = "dsc.vault/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "vault       {}", self.file.display())?;
+        writeln!(f, "k           {}", self.k)?;
+        writeln!(f, "index       {}", self.index)?;
+        writeln!(f, "address     {}", self.address)?;
+        writeln!(f, "            {}", self.address_main)?;
+        writeln!(f, "fingerprint {}", self.fingerprint)?;
+        writeln!(f, "complete    {}", if self.complete { "yes" } else { "no" })?;
+        writeln!(f, "bytes       {}", self.bytes)?;
+        writeln!(f, "pairs       {} in {} buckets", self.pairs, self.buckets)?;
+        writeln!(f, "dropped     {}", self.dropped)
+    }
+}
+
+fn plot(args: &Plot, context: &Context<'_>) -> Result<(), Failure> {
+    let (_, address) = Address::from_any_text(&args.address)?;
+    let miner = Miner { address, fingerprint: args.fingerprint };
+    let id = VaultId::new(miner, args.size, args.index)
+        .ok_or_else(|| Failure::usage(format!("--size is {}, expected 16 to 32", args.size)))?;
+    let folder = args.folder.clone().unwrap_or_else(|| default_folder(context));
+    let ram_bytes_max = args.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let resources = Resources { threads: args.threads, ram_bytes_max, ..Resources::new(folder) };
+    let watched = Watched::new(context)?;
+    let path = space::plot(&id, &resources, &watched).map_err(|error| plot_failure(&error))?;
+    let header = Vault::read_header(&path).map_err(|error| damaged(&error))?;
+    context.output.document(&VaultDocument::new(&path, &header))
+}
+
+fn plot_failure(error: &PlotError) -> Failure {
+    match error {
+        PlotError::Exists { .. } => Failure::rejected("vault-exists", error)
+            .with_hint("choose another --index or --folder; `dsc vault check` checks the file"),
+        PlotError::Busy { .. } => {
+            Failure::other("vault-busy", error).with_hint("wait for the other process, or end it")
+        }
+        PlotError::NoSpace { .. } => Failure::no_space("disk-full", error)
+            .with_hint("free some space, or choose a smaller --size or another --folder"),
+        PlotError::Build(BuildError::Cancelled) => Failure::interrupted(error),
+        PlotError::Build(_) => Failure::no_space("not-enough-memory", error)
+            .with_hint("allow more with --ram, or choose a smaller --size"),
+        PlotError::Io { path, source } => Failure::file("write", path, source),
+        _ => Failure::other("plot-failed", error),
+    }
+}
+
+fn damaged(error: &VaultError) -> Failure {
+    Failure::corrupt("vault-corrupt", error)
+        .with_hint("delete the file and plot it anew: `dsc vault plot`")
+}
+
+/// A missing file is no damaged one.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    fs::metadata(path).map(|_| ()).map_err(|error| Failure::file("read", path, &error))
+}
+
+/// A vault that is sound.
+#[derive(Debug, Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    vault: VaultDocument,
+    full: bool,
+    buckets_checked: u64,
+    entries_checked: u64,
+}
+
+impl Document for Checked {
+    const SCHEMA: &'static str = "dsc.vault.check/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (buckets, entries) = (self.buckets_checked, self.entries_checked);
+        let of = self.vault.buckets;
+        writeln!(f, "{} is sound:", self.vault.file.display())?;
+        writeln!(f, "{entries} entries in {buckets} of {of} buckets are what they should be")
+    }
+}
+
+fn check(args: &Check, context: &Context<'_>) -> Result<(), Failure> {
+    check_file(&args.file)?;
+    let vault = Vault::open(&args.file, LookupMode::Read).map_err(|error| damaged(&error))?;
+    let watched = Watched::new(context)?;
+    let depth = if args.full { Depth::Full } else { Depth::Sample };
+    let report = space::check(&vault, depth, args.threads, &watched);
+    let report = report.map_err(|error| match error {
+        CheckError::Cancelled => Failure::interrupted("the check was interrupted"),
+        error => Failure::other("check-failed", error),
+    })?;
+    if !report.faults.is_empty() {
+        return Err(faulty(&args.file, &report));
+    }
+    context.output.document(&Checked {
+        vault: VaultDocument::new(&args.file, &report.header),
+        full: args.full,
+        buckets_checked: report.buckets,
+        entries_checked: report.entries,
+    })
+}
+
+fn faulty(path: &Path, report: &space::Report) -> Failure {
+    let named = report.faults.iter().take(FAULTS_NAMED).map(ToString::to_string);
+    let named = named.collect::<Vec<_>>().join("; ");
+    let (count, buckets) = (report.faults.len(), report.buckets);
+    let message = format!("{}: {count} of {buckets} buckets are damaged: {named}", path.display());
+    Failure::corrupt("vault-corrupt", message)
+        .with_hint("delete the file and plot it anew: `dsc vault plot`")
+}
+
+fn info(args: &FileArgs, context: &Context<'_>) -> Result<(), Failure> {
+    check_file(&args.file)?;
+    let header = Vault::read_header(&args.file).map_err(|error| damaged(&error))?;
+    context.output.document(&VaultDocument::new(&args.file, &header))
+}
+
+/// A vault, or why its file is none.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Vault(Box<VaultDocument>),
+    Fault { file: PathBuf, fault: String },
+}
+
+#[derive(Debug, Serialize)]
+struct Vaults {
+    vaults: Vec<Listed>,
+}
+
+impl Document for Vaults {
+    const SCHEMA: &'static str = "dsc.vaults/1";
+
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for vault in &self.vaults {
+            match vault {
+                Listed::Vault(vault) => {
+                    let VaultDocument { file, k, index, fingerprint, bytes, .. } = &**vault;
+                    let file = file.display();
+                    writeln!(f, "k{k} index {index} of {fingerprint}, {bytes} bytes: {file}")?;
+                }
+                Listed::Fault { file, fault } => writeln!(f, "{}: {fault}", file.display())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(args: &List, context: &Context<'_>) -> Result<(), Failure> {
+    let folder = args.folder.clone().unwrap_or_else(|| default_folder(context));
+    let found = space::list(&folder).map_err(|error| Failure::file("list", &folder, &error))?;
+    let listed = found.into_iter().map(|(file, header)| match header {
+        Ok(header) => Listed::Vault(Box::new(VaultDocument::new(&file, &header))),
+        Err(error) => Listed::Fault { file, fault: error.fault.to_string() },
+    });
+    context.output.document(&Vaults { vaults: listed.collect() })
+}

@@ -1,0 +1,172 @@
+//! What the tests share that run the binary: a folder, its answers, and a running chain.
+#![allow(dead_code, reason = "no test file uses everything")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
+use serde_json::Value;
+
+/// The passphrase of every key in the tests.
+pub(crate) const PASSPHRASE: &str = "correct horse";
+
+/// The binary in an empty folder with an empty environment.
+pub(crate) struct Dsc {
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Dsc {
+    /// One without a network: nobody listens where it would ask.
+    pub(crate) fn offline() -> Self {
+        let nobody = "http://127.0.0.1:1".to_owned();
+        let urls = ["BLOCKCHAIN", "POOL", "METRONOME"];
+        Self::with(urls.map(|role| (format!("DSC_{role}__URL"), nobody.clone())).to_vec())
+    }
+
+    /// One whose network is `network`.
+    pub(crate) fn on(network: &Network) -> Self {
+        let url = |role: &str| {
+            let url = network.urls[role].as_str().unwrap().to_owned();
+            (format!("DSC_{}__URL", role.to_uppercase()), url)
+        };
+        Self::with(["blockchain", "pool", "metronome"].map(url).to_vec())
+    }
+
+    fn with(variables: Vec<(String, String)>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("passphrase"), PASSPHRASE).unwrap();
+        Self { folder, variables }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args, self.folder.path());
+        command.envs(self.variables.clone());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// The text on standard output of a command that succeeds.
+    pub(crate) fn text(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The one document of a command that succeeds; its schema has to be `schema`.
+    pub(crate) fn json(&self, schema: &str, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        let document = document(&output);
+        assert_eq!(
+            (output.status.code(), &document["schema"]),
+            (Some(0), &schema.into()),
+            "{args:?}: {document}"
+        );
+        document
+    }
+
+    /// The message and hint of a command that fails with this exit code and code.
+    pub(crate) fn fails(&self, exit: i32, code: &str, args: &[&str]) -> (String, String) {
+        let output = self.run(&[args, &["--json"]].concat());
+        let document = document(&output);
+        let field = |name: &str| document["error"][name].as_str().unwrap_or_default().to_owned();
+        let got = (output.status.code(), field("code"));
+        assert_eq!(got, (Some(exit), code.to_owned()), "{args:?}: {document}");
+        assert!(!field("hint").is_empty(), "{args:?} has no hint: {document}");
+        (field("message"), field("hint"))
+    }
+
+    /// Makes a key and returns its address.
+    pub(crate) fn create(&self, name: &str) -> String {
+        let made =
+            self.json("dsc.key/1", &["wallet", "create", name, "--passphrase-file", "passphrase"]);
+        made["address"].as_str().unwrap().to_owned()
+    }
+
+    /// The balance of a key or an address.
+    pub(crate) fn balance(&self, of: &str) -> String {
+        let document = self.json("dsc.balance/1", &["wallet", "balance", of]);
+        document["balance"].as_str().unwrap().to_owned()
+    }
+}
+
+fn command(args: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dsc"));
+    command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
+    command.env("HOME", folder);
+    command
+}
+
+/// Standard output has to be one JSON document.
+fn document(output: &Output) -> Value {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    assert!(text.ends_with('\n') && text.lines().count() == 1, "{text}");
+    serde_json::from_str(text).unwrap()
+}
+
+/// A chain of `dsc dev` that ends with the last test that uses it.
+pub(crate) struct Network {
+    child: Child,
+    urls: Value,
+    pub(crate) accounts: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+static RUNNING: LazyLock<Mutex<Weak<Network>>> = LazyLock::new(Mutex::default);
+
+impl Network {
+    /// The chain of this test file; the first who asks starts it.
+    pub(crate) fn shared() -> Arc<Self> {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(network) = running.upgrade() {
+            return network;
+        }
+        let network = Arc::new(Self::start());
+        *running = Arc::downgrade(&network);
+        network
+    }
+
+    /// Starts a chain; it writes where it is to its standard output once everything runs.
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let args = "dev --port-base 0 --block-time 200ms --out /dev/stdout --progress none";
+        let args: Vec<_> = args.split(' ').collect();
+        let mut child = command(&args, folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let mut documents = serde_json::Deserializer::from_reader(output).into_iter::<Value>();
+        let description = documents.next().expect("the chain starts").unwrap();
+        let accounts = description["accounts"].as_array().unwrap();
+        let accounts = accounts.iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+        Self { child, urls: description["urls"].clone(), accounts, folder }
+    }
+
+    /// The genesis file of the chain.
+    pub(crate) fn genesis(&self) -> PathBuf {
+        self.folder.path().join("dsc-data/dev/genesis.json")
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

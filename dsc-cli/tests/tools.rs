@@ -1,0 +1,121 @@
+//! Vaults, single proofs and bytes of transactions: what needs no network.
+
+mod common;
+
+use std::fs;
+
+use common::Dsc;
+use dsc_lib::proof::ENGINES;
+
+const ADDRESS: &str = "dscd1c5598s0p0h9w23q3pyllyq3mtwhfn3n4k4v9280lwmyx7xqkjddqkwj3fr";
+const FINGERPRINT: &str = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+const CHALLENGE: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+const OTHER: &str = "0807070707070707070707070707070707070707070707070707070707070707";
+const MINER: [&str; 4] = ["--address", ADDRESS, "--fingerprint", FINGERPRINT];
+
+#[test]
+fn a_vault_is_plotted_checked_and_found_damaged() {
+    let dsc = Dsc::offline();
+    let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();
+    let plotted = dsc.json("dsc.vault/1", &plot);
+    let file = plotted["file"].as_str().unwrap();
+    assert_eq!((&plotted["complete"], &plotted["address"]), (&true.into(), &ADDRESS.into()));
+    assert_eq!(dsc.json("dsc.vault/1", &["vault", "info", file]), plotted);
+    for check in [
+        &["vault", "check", file, "--full"] as &[&str],
+        &["validator", "pos_check", file, "--full"],
+    ] {
+        let checked = dsc.json("dsc.vault.check/1", check);
+        assert_eq!(
+            (&checked["buckets_checked"], &checked["pairs"]),
+            (&plotted["buckets"], &plotted["pairs"])
+        );
+    }
+    dsc.fails(4, "vault-exists", &plot);
+
+    let mut bytes = fs::read(dsc.path(file)).unwrap();
+    bytes[4096 * 5 + 3] ^= 1;
+    dsc.write(file, &bytes);
+    let (message, _) = dsc.fails(8, "vault-corrupt", &["vault", "check", file, "--full"]);
+    assert!(message.ends_with("page 5 at offset 20480 fails its checksum"), "{message}");
+    dsc.write("v/bad.vault", "no vault");
+    dsc.fails(8, "vault-corrupt", &["vault", "info", "v/bad.vault"]);
+    let listed = dsc.json("dsc.vaults/1", &["vault", "list", "v"]);
+    assert_eq!(listed["vaults"][0]["fault"], "not a vault file");
+    assert_eq!(listed["vaults"][1]["file"], file);
+    dsc.fails(3, "file-not-found", &["vault", "check", "none"]);
+    dsc.fails(3, "file-not-found", &["vault", "list", "none"]);
+    dsc.fails(2, "usage", &[&["vault", "plot", "--size", "15"], &MINER[..]].concat());
+    dsc.fails(
+        10,
+        "not-enough-memory",
+        &[&["vault", "plot", "--size", "28", "--ram", "1", "--folder", "v"], &MINER[..]].concat(),
+    );
+}
+
+#[test]
+fn a_proof_of_every_engine_is_solved_and_verified() {
+    let dsc = Dsc::offline();
+    for engine in ENGINES {
+        // The least values that the engine takes, to be quick.
+        let params = engine.params.iter().map(|param| format!("{}={}", param.name, param.min));
+        let params: Vec<_> = params.flat_map(|param| ["--param".to_owned(), param]).collect();
+        let params: Vec<&str> = params.iter().map(String::as_str).collect();
+        let solve =
+            ["proof", "solve", "--proof", engine.name, "--challenge", CHALLENGE, "--folder", "f"];
+        let solve = [&solve[..], &MINER, &params].concat();
+        let solved = dsc.json("dsc.proof/1", &[&solve[..], &["--attempts", "4096"]].concat());
+        assert_eq!((&solved["proof"], &solved["address"]), (&engine.name.into(), &ADDRESS.into()));
+        dsc.write("solved", solved.to_string());
+        let entry = solved["entry"].as_str().unwrap();
+        for given in [entry, "@solved"] {
+            let verify =
+                [&["proof", "verify", given, "--challenge", CHALLENGE], &params[..]].concat();
+            let verified = dsc.json("dsc.proof/1", &verify);
+            assert_eq!(
+                (&verified["quality"], &verified["entry"]),
+                (&solved["quality"], &solved["entry"])
+            );
+            dsc.fails(4, "target-missed", &[&verify[..], &["--target", "0"]].concat());
+        }
+        let hopeless = [&solve[..], &["--attempts", "10", "--target", "0"]].concat();
+        dsc.fails(3, "no-proof", &hopeless);
+        let (message, _) = dsc.fails(2, "usage", &[&solve[..], &["--param", "colour=1"]].concat());
+        assert_eq!(message, format!("proof of {} has no parameter colour", engine.name));
+    }
+}
+
+#[test]
+fn a_proof_is_bound_to_its_challenge() {
+    let dsc = Dsc::offline();
+    let solve = [
+        "proof",
+        "solve",
+        "--proof",
+        "space",
+        "--param",
+        "k=16",
+        "--folder",
+        "f",
+        "--challenge",
+        CHALLENGE,
+    ];
+    let entry = dsc.text(&[&solve[..], &MINER].concat());
+    let verify = ["proof", "verify", entry.trim(), "--param", "k=16", "--challenge"];
+    assert!(dsc.text(&[&verify[..], &[CHALLENGE]].concat()).starts_with("proof of space holds"));
+    dsc.fails(4, "bad-proof", &[&verify[..], &[OTHER]].concat());
+    dsc.fails(2, "usage", &[&verify[..], &["07"]].concat());
+    dsc.fails(8, "not-canonical", &["proof", "verify", "00ff", "--challenge", CHALLENGE]);
+    dsc.fails(2, "invalid-hex", &["proof", "verify", "xyz", "--challenge", CHALLENGE]);
+}
+
+#[test]
+fn bytes_that_are_no_transaction_are_refused() {
+    let dsc = Dsc::offline();
+    dsc.fails(2, "invalid-hex", &["tx", "decode", "xyz"]);
+    dsc.fails(8, "not-canonical", &["tx", "decode", "0100"]);
+    dsc.fails(8, "not-canonical", &["tx", "decode", "-"]);
+    dsc.fails(3, "file-not-found", &["tx", "decode", "@none"]);
+    dsc.write("long", vec![0; 1 << 20]);
+    dsc.fails(8, "too-long", &["tx", "decode", "@long"]);
+}
