@@ -19,6 +19,7 @@ from fleet import READY_SECONDS, Fleet, check, document, free_ports, main, poll
 
 SCRIPTS = Path(__file__).resolve().parent
 PORTS_NEEDED = 4
+LEDGER = "data/dev/blockchain/ledger.redb"
 PROOFS = ("work", "space", "memory")
 
 
@@ -51,6 +52,7 @@ def second_run(fleet, base, http_client, before):
     if http_client:
         print(fleet.run(urls["blockchain"], urls["pool"],
                         program=str(Path(http_client).resolve())), end="")
+    fleet.run("chain", "export", "served.dsc", "--blockchain-url", urls["blockchain"])
     summary = document(process.stop())
     print(f"second run: {json.dumps(summary)}")
     check_summary(summary, confirmed_least=before["transactions_confirmed"])
@@ -59,8 +61,16 @@ def second_run(fleet, base, http_client, before):
     return summary
 
 
+def export(fleet):
+    """Exports the ledger's file; what the server gave while it ran is the beginning of it."""
+    fleet.run("chain", "export", "chain.dsc", "--ledger", LEDGER)
+    served, whole = ((fleet.folder / name).read_bytes() for name in ("served.dsc", "chain.dsc"))
+    check(whole.startswith(served), "the server exports another chain than its file")
+
+
 def verify(fleet, summary, flips):
-    fleet.run("chain", "export", "chain.dsc", "--data-dir", "data")
+    replayed = fleet.ask("chain", "verify", "--ledger", LEDGER)
+    check(replayed["state"] == summary["state"], f"a replay ends otherwise: {replayed}")
     script = [str(SCRIPTS / "verify_chain.py"), "chain.dsc", "--json"]
     report = document(fleet.run(*script, program=sys.executable))
     print(f"verified: {json.dumps(report)}")
@@ -86,6 +96,7 @@ def run():
         base = free_ports(PORTS_NEEDED)
         summary = first_run(fleet, base, options.seconds)
         summary = second_run(fleet, base, options.http_client, summary)
+        export(fleet)
         verify(fleet, summary, options.flips)
 
 

@@ -129,12 +129,12 @@ def pay(network, bob):
 
 def prove(network, identity):
     """The inclusion proof verifies without a server, and not after a change."""
-    proof = network.ask("block", "proof", identity)
-    path = network.fleet.folder / "proof.json"
-    path.write_text(json.dumps(proof))
-    offline = ("block", "verify", path, "--genesis", "genesis.json")
+    network.ask("block", "proof", identity, "--out", "proof.json")
+    offline = ("block", "verify", "proof.json", "--genesis", "genesis.json")
     network.fleet.ask(*offline)
-    proof["header"]["time"] += 1
+    path = network.fleet.folder / "proof.json"
+    proof = json.loads(path.read_text())
+    proof["inclusion"]["header"]["time"] += 1
     path.write_text(json.dumps(proof))
     network.fleet.ask(*offline, status=4)
     print("the inclusion proof verifies offline, a changed one does not")
@@ -169,7 +169,7 @@ def run():
         stop_and_start_metronome(network)
         for name in reversed(network.ports):
             network.stop(name)
-        replayed = fleet.ask("chain", "verify", "--data-dir", "data-blockchain")
+        replayed = fleet.ask("chain", "verify", "--offline", "--data-dir", "data-blockchain")
         print(f"replayed: {json.dumps(replayed)}")
 
 
