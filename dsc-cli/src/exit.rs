@@ -76,7 +76,7 @@ impl Failure {
 
     /// A failure of the command line.
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self::new(Exit::Usage, "usage", message)
+        Self::new(Exit::Usage, "usage", message).with_hint("`--help` lists what is accepted")
     }
 
     /// Something asked for that does not exist.
@@ -136,15 +136,20 @@ impl Failure {
 
     /// A file that cannot be used: `doing` completes "cannot ... PATH".
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
-        let (exit, code) = match error.kind() {
-            io::ErrorKind::NotFound => (Exit::NotFound, "file-not-found"),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                (Exit::NoSpace, "disk-full")
+        let (exit, code, hint) = match error.kind() {
+            io::ErrorKind::NotFound => {
+                (Exit::NotFound, "file-not-found", "check the path; it counts from this folder")
             }
-            io::ErrorKind::OutOfMemory => (Exit::NoSpace, "out-of-memory"),
-            _ => (Exit::Other, "file"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Exit::NoSpace, "disk-full", "free some space, or choose another folder")
+            }
+            io::ErrorKind::OutOfMemory => {
+                (Exit::NoSpace, "out-of-memory", "end other programs, or use a larger machine")
+            }
+            _ => (Exit::Other, "file", "check the path and who may use it"),
         };
         Self::new(exit, code, format_args!("cannot {doing} {}: {error}", path.display()))
+            .with_hint(hint)
     }
 
     /// Adds what to do about it.
@@ -234,8 +239,10 @@ impl From<PassphraseError> for Failure {
             PassphraseError::Unreadable { path, error } => {
                 Self::file("read the passphrase from", path, error)
             }
-            PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no-terminal", &error),
-            _ => Self::new(Exit::Usage, "invalid-passphrase", &error),
+            PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no-terminal", &error)
+                .with_hint("put the passphrase in a file of your own: --passphrase-file FILE"),
+            _ => Self::new(Exit::Usage, "invalid-passphrase", &error)
+                .with_hint("a passphrase is one line of 1 to 1024 bytes, from one source"),
         }
     }
 }

@@ -221,8 +221,8 @@ fn what_is_not_there_is_exit_3_and_what_does_not_answer_exit_6() {
         far.fails(6, "cannot-connect", &args);
         dsc.fails(2, "usage", &[args[0], args[1], "7"]);
     }
-    assert_eq!(dsc.run(&["block", "show", UNKNOWN]).status.code(), Some(3));
-    assert_eq!(dsc.run(&["block", "show", "99999999"]).status.code(), Some(3));
+    dsc.fails(3, "unknown-block", &["block", "show", UNKNOWN]);
+    dsc.fails(3, "unknown-block", &["block", "show", "99999999"]);
     dsc.fails(2, "invalid-block", &["block", "show", "top"]);
     let to = &network.accounts[0];
     far.fails(6, "cannot-connect", &["wallet", "send", "1", to, "--dev-account", "1"]);

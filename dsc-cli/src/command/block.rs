@@ -23,7 +23,10 @@ use crate::{
     http::Client,
     network,
     output::Document,
-    role::view::{BlockView, TransactionView},
+    role::{
+        transport::found,
+        view::{BlockView, TransactionView},
+    },
 };
 
 /// Longest file of an inclusion proof that is read; the largest transaction makes 25 KB of it.
@@ -117,7 +120,11 @@ fn show(args: &Show, context: &Context<'_>) -> Result<(), Failure> {
             .with_hint("a block hash has 64 hexadecimal digits"));
     }
     let client = Client::from_config(context.config.text("blockchain.url"), &context.config)?;
-    let block: BlockView = client.get_json(&format!("/v1/blocks/{which}"))?;
+    let found: Option<BlockView> = found(client.get_json(&format!("/v1/blocks/{which}")))?;
+    let block = found.ok_or_else(|| {
+        Failure::not_found("unknown-block", format!("the ledger has no block {which}"))
+            .with_hint("`dsc chain info` shows how many there are")
+    })?;
     context.output.document(&block)
 }
 

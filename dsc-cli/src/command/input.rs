@@ -55,7 +55,8 @@ fn from(input: &mut dyn Read, path: &Path, len_max: usize) -> Result<Vec<u8>, Fa
     read.map_err(|error| Failure::file("read", path, &error))?;
     if bytes.len() as u64 > limit {
         let message = format!("{} has more than the {len_max} bytes allowed", path.display());
-        return Err(Failure::corrupt("too-long", message));
+        return Err(Failure::corrupt("too-long", message)
+            .with_hint("it is something else than what was asked for: check the path"));
     }
     Ok(bytes)
 }

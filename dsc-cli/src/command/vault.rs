@@ -291,6 +291,10 @@ impl Document for Vaults {
 
 fn list(args: &List, context: &Context<'_>) -> Result<(), Failure> {
     let folder = args.folder.clone().unwrap_or_else(|| default_folder(context));
+    if args.folder.is_none() && !folder.exists() {
+        // Nothing was plotted yet.
+        return context.output.document(&Vaults { vaults: Vec::new() });
+    }
     let found = space::list(&folder).map_err(|error| Failure::file("list", &folder, &error))?;
     let listed = found.into_iter().map(|(file, header)| match header {
         Ok(header) => Listed::Vault(Box::new(VaultDocument::new(&file, &header))),

@@ -207,13 +207,13 @@ fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
         let height = archive.height().map_err(|error| broken(&error))?;
         return height.ok_or_else(|| not_found("block"));
     }
-    if let Ok(height) = which.parse() {
-        return Ok(Height(height));
-    }
-    let hash: Digest = which.parse().map_err(|_| {
-        let detail = format!("`{which}` is neither a height, nor a block hash, nor `tip`");
-        Problem::malformed("invalid-block", detail)
-    })?;
+    // 64 digits are a hash, even if all of them are decimal.
+    let Ok(hash) = which.parse::<Digest>() else {
+        return which.parse().map(Height).map_err(|_| {
+            let detail = format!("`{which}` is neither a height, nor a block hash, nor `tip`");
+            Problem::malformed("invalid-block", detail)
+        });
+    };
     let found = archive.height_of(&hash).map_err(|error| broken(&error))?;
     found.ok_or_else(|| not_found(format_args!("block {which}")))
 }
