@@ -147,8 +147,8 @@ fn a_wait_that_ends_names_the_command_that_tells_more() {
     let network = Network::shared();
     let dsc = Dsc::on(&network);
     let wait = ["--confirmations", "1000000", "--timeout", "1s"];
-    let send = ["wallet", "send", "1", &network.accounts[1], "--dev-account", "6"];
-    let (message, hint) = dsc.fails(5, "not-confirmed", &[&send[..], &wait].concat());
+    let pay = ["wallet", "send", "1", &network.accounts[1], "--dev-account", "6"];
+    let (message, hint) = dsc.fails(5, "not-confirmed", &[&pay[..], &wait].concat());
     assert!(message.ends_with("is not confirmed after 1.0s"), "{message}");
     let mut words = hint.split(' ');
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_wait_that_ends_names_the_command_that_tells_more() {
     let args: Vec<_> = hint.split(' ').skip(1).collect();
     // It works as it stands, with nothing but what it says.
     assert_eq!(Dsc::offline().json("dsc.tx/1", &args)["state"], "confirmed");
-    let sent = dsc.json("dsc.tx/1", &[&send[..], &["--async"]].concat());
+    let sent = dsc.json("dsc.tx/1", &[&pay[..], &["--async"]].concat());
     assert_eq!(sent["state"], "submitted");
 }
 
@@ -167,10 +167,10 @@ fn everybody_in_a_file_is_paid() {
     let network = Network::shared();
     let dsc = Dsc::on(&network);
     let to = dsc.create("carol");
-    let lines: String = (0..300).map(|_| format!("{to},0.01\n")).collect();
+    let lines = format!("{to},0.01\n").repeat(300);
     dsc.write("many.csv", format!("address,amount\n{lines}"));
-    let send = ["wallet", "send-many", "many.csv", "--dev-account", "7"];
-    let sent = dsc.json("dsc.send-many/1", &send);
+    let pay = ["wallet", "send-many", "many.csv", "--dev-account", "7"];
+    let sent = dsc.json("dsc.send-many/1", &pay);
     assert_eq!((&sent["payments"], &sent["amount"]), (&300.into(), &"3".into()));
     let parts = sent["transactions"].as_array().unwrap();
     let counts: Vec<_> = parts.iter().map(|part| part["payments"].as_u64().unwrap()).collect();
@@ -179,10 +179,10 @@ fn everybody_in_a_file_is_paid() {
     assert_eq!(dsc.balance("carol"), "3");
 
     dsc.write("many.csv", format!("{to},1\n{to},1.5.0\n"));
-    let (message, _) = dsc.fails(2, "invalid-payments", &send);
+    let (message, _) = dsc.fails(2, "invalid-payments", &pay);
     assert!(message.starts_with("many.csv line 2: an amount is digits"), "{message}");
     dsc.write("many.csv", format!("{{\"address\":\"{to}\",\"amount\":\"1\"}}\n{to},999999999\n"));
-    dsc.fails(4, "insufficient-funds", &send);
+    dsc.fails(4, "insufficient-funds", &pay);
     assert_eq!(dsc.balance("carol"), "3");
 }
 

@@ -38,7 +38,7 @@ const NAME_LEN_MAX: usize = 32;
 pub(crate) struct Wait {
     /// Return once the pool has the transaction; do not wait for confirmation
     #[arg(long = "async")]
-    pub(crate) no_wait: bool,
+    pub(crate) is_async: bool,
     /// Blocks to wait for, counting the one the transaction is in
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) confirmations: u64,
@@ -130,7 +130,7 @@ impl<'a> Remote<'a> {
     pub(crate) fn drive(&self, payment: &mut Payment, wait: &Wait) -> Result<(), Failure> {
         let transport = self.hurried(wait.timeout);
         let deadline = self.time.now().plus(millis(wait.timeout));
-        while payment.end().is_none() && !(wait.no_wait && payment.is_submitted()) {
+        while payment.end().is_none() && !(wait.is_async && payment.is_submitted()) {
             let now = self.time.now();
             if now >= deadline {
                 return Err(self.unknown(payment, wait.timeout));
@@ -138,7 +138,7 @@ impl<'a> Remote<'a> {
             match payment.next(now) {
                 Next::Call(call) => payment.answer(self.time.now(), transport.call(&call)),
                 Next::Wait(until) => {
-                    self.rest(span(until.min(deadline).since(now)), payment.id())?
+                    self.rest(span(until.min(deadline).since(now)), payment.id())?;
                 }
                 _ => return Ok(()),
             }

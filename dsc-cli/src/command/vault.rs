@@ -203,7 +203,7 @@ fn check_file(path: &Path) -> Result<(), Failure> {
 
 /// A vault that is sound.
 #[derive(Debug, Serialize)]
-struct Checked {
+struct Sound {
     #[serde(flatten)]
     vault: VaultDocument,
     full: bool,
@@ -211,7 +211,7 @@ struct Checked {
     entries_checked: u64,
 }
 
-impl Document for Checked {
+impl Document for Sound {
     const SCHEMA: &'static str = "dsc.vault.check/1";
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,7 +235,7 @@ fn check(args: &Check, context: &Context<'_>) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         return Err(faulty(&args.file, &report));
     }
-    context.output.document(&Checked {
+    context.output.document(&Sound {
         vault: VaultDocument::new(&args.file, &report.header),
         full: args.full,
         buckets_checked: report.buckets,

@@ -236,7 +236,7 @@ pub(super) fn faucet(args: &Faucet, context: &Context<'_>) -> Result<(), Failure
         return Err(Failure::other("answer-malformed", "the pool answered something else"));
     };
     let status =
-        if args.wait.no_wait { Status::Submitted } else { remote.wait_for(&id, &args.wait)? };
+        if args.wait.is_async { Status::Submitted } else { remote.wait_for(&id, &args.wait)? };
     if let Some(failure) = refused(&id, &status) {
         return Err(failure);
     }

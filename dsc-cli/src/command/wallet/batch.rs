@@ -160,7 +160,7 @@ pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Fa
         .map_err(|error| Failure::other("payments", error))?;
     check_funds(&remote, key.public().address(), &parts, args.terms.fee)?;
     let mut sendings = Vec::new();
-    let submitting = Wait { no_wait: true, ..args.wait.clone() };
+    let submitting = Wait { is_async: true, ..args.wait.clone() };
     for part in &parts {
         let order = args.terms.order(part.clone(), args.wait.confirmations);
         let mut sending = Sending::new(remote.chain.clone(), key.clone(), order);
@@ -168,7 +168,7 @@ pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Fa
         remote.drive(&mut sending, &submitting)?;
         let (id, status) = outcome(&sending)?;
         if let Some(failure) = refused(&id, &status) {
-            return Err(stopped(failure, sendings.len(), parts.len()));
+            return Err(stopped(&failure, sendings.len(), parts.len()));
         }
         note(format_args!("submitted {id}: {} payments", part.len()));
         sendings.push(sending);
@@ -180,7 +180,7 @@ pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Fa
 }
 
 fn settle(remote: &Remote<'_>, args: &SendMany, sendings: &mut [Sending]) -> Result<(), Failure> {
-    if args.wait.no_wait {
+    if args.wait.is_async {
         return Ok(());
     }
     let count = sendings.len();
@@ -188,7 +188,7 @@ fn settle(remote: &Remote<'_>, args: &SendMany, sendings: &mut [Sending]) -> Res
         remote.drive(sending, &args.wait)?;
         let (id, status) = outcome(sending)?;
         if let Some(failure) = refused(&id, &status) {
-            return Err(stopped(failure, done, count));
+            return Err(stopped(&failure, done, count));
         }
     }
     Ok(())
@@ -200,7 +200,7 @@ fn describe((sending, part): (&Sending, &Payments)) -> Result<Part, Failure> {
 }
 
 /// A transaction was refused; those before it stand.
-fn stopped(failure: Failure, before: usize, count: usize) -> Failure {
+fn stopped(failure: &Failure, before: usize, count: usize) -> Failure {
     let message = format!("{failure}; {before} of {count} transactions went through before it");
     let hint =
         "their ids are on standard error; remove their lines from the file before you repeat";
