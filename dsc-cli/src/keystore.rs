@@ -26,7 +26,8 @@ use thiserror::Error;
 
 use crate::passphrase::Passphrase;
 
-const NAME_LEN_MAX: usize = 32;
+/// Most characters of a key's name; every address has more.
+pub(crate) const NAME_LEN_MAX: usize = 32;
 const EXTENSION: &str = "pem";
 /// Longest key file that is read; ours have under 2,500 bytes.
 const FILE_LEN_MAX: u64 = 32_768;

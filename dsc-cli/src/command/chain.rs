@@ -91,18 +91,18 @@ impl Document for Info {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let height = self.height.map_or_else(|| "none yet".to_owned(), |height| height.to_string());
-        writeln!(f, "network      {}", self.network)?;
-        writeln!(f, "chain        {}", self.chain)?;
+        writeln!(f, "network       {}", self.network)?;
+        writeln!(f, "chain         {}", self.chain)?;
         writeln!(f, "height       {height}")?;
-        writeln!(f, "tip          {}", self.tip)?;
-        writeln!(f, "state        {}", self.state)?;
-        writeln!(f, "coins        {}", self.supply)?;
-        writeln!(f, "accounts     {}", self.accounts)?;
-        writeln!(f, "transactions {}", self.transactions)?;
+        writeln!(f, "tip           {}", self.tip)?;
+        writeln!(f, "state         {}", self.state)?;
+        writeln!(f, "coins         {}", self.supply)?;
+        writeln!(f, "accounts      {}", self.accounts)?;
+        writeln!(f, "transactions  {}", self.transactions)?;
         for (kind, won) in ProofKind::all().zip(self.wins.by_engine()) {
-            writeln!(f, "won by {:<6}{won}", kind.name())?;
+            writeln!(f, "won by {:<6} {won}", kind.name())?;
         }
-        writeln!(f, "won by none  {}", self.wins.none())
+        writeln!(f, "won by none   {}", self.wins.none())
     }
 }
 

@@ -12,10 +12,10 @@ use dsc_lib::{
     transaction::{TRANSACTION_BYTES_MAX, Transaction},
 };
 
-use crate::exit::{Exit, Failure};
-
-/// Most characters of a key's name; every address has more.
-const NAME_LEN_MAX: usize = 32;
+use crate::{
+    exit::{Exit, Failure},
+    keystore::NAME_LEN_MAX,
+};
 
 /// Reads a transaction.
 pub(crate) fn transaction(text: &str) -> Result<Transaction, Failure> {

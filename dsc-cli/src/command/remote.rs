@@ -18,7 +18,7 @@ use crate::{
     duration,
     exit::{Exit, Failure},
     http::{Client, ClientError},
-    keystore::{KeyName, Keystore},
+    keystore::{KeyName, Keystore, NAME_LEN_MAX},
     network,
     role::{
         span,
@@ -30,8 +30,6 @@ use crate::{
 
 /// Pause between two looks at a transaction that somebody else signed.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// Most characters of a key's name; every address has more.
-const NAME_LEN_MAX: usize = 32;
 
 /// Flags of commands that may wait for a transaction's end.
 #[derive(Clone, Debug, clap::Args)]

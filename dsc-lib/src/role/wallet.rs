@@ -129,7 +129,7 @@ impl Payment {
         self.transactions.first()
     }
 
-    /// Whether the pool has acknowledged it.
+    /// Whether the pool has acknowledged it; one that it refused was not.
     pub fn is_submitted(&self) -> bool {
         !matches!(self.phase, Phase::Sequence(_) | Phase::Submit | Phase::Locate(Some(_)))
     }
