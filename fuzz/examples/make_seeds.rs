@@ -44,7 +44,8 @@ fn main() -> Outcome {
     keys()?;
     vaults(&chain)?;
     tags()?;
-    texts()
+    texts()?;
+    configurations()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome {
@@ -131,4 +132,18 @@ fn texts() -> Outcome {
     write("text", "amount", b"200000.00000001")?;
     write("text", "digest", testing::genesis().hash().to_string().as_bytes())?;
     write("text", "fingerprint", Fingerprint([10; 16]).to_string().as_bytes())
+}
+
+fn configurations() -> Outcome {
+    let template = dsc_fuzz::template();
+    write("configuration", "template", template.as_bytes())?;
+    let set: Vec<_> = template.lines().map(uncommented).collect();
+    write("configuration", "all-set", set.join("\n").as_bytes())
+}
+
+fn uncommented(line: &str) -> &str {
+    match line.strip_prefix("# ") {
+        Some(setting) if setting.contains(" = ") => setting,
+        _ => line,
+    }
 }

@@ -4,16 +4,26 @@
 //! bytes), agreement where something is computed in two ways, and that nothing panics.
 //! `fuzz/run 60` searches for a minute a target; `seeds/` is made by `examples/make_seeds.rs`.
 
+/// The command's own files, without the servers that its crate would bring along.
+#[allow(dead_code)]
+#[path = "../../dsc-cli/src"]
+mod command {
+    pub(crate) mod config;
+    pub(crate) mod duration;
+}
 mod keys;
 mod ledger;
 mod proofs;
+mod settings;
 
 use std::fmt::Debug;
 
+use command::{config, duration};
 pub use dsc_lib::codec::encode;
 pub use keys::{key_file, text};
 pub use ledger::{block, export, genesis, snapshot, transaction};
 pub use proofs::{proof, tag, vault};
+pub use settings::{configuration, template};
 
 /// Demands that `encoded` is what was decoded.
 fn assert_exact(encoded: &[u8], data: &[u8]) {

@@ -1,0 +1,48 @@
+//! `dsc.toml`.
+
+use std::{fmt::Write as _, fs};
+
+use tempfile::NamedTempFile;
+
+pub use crate::config::template;
+use crate::{
+    assert_same,
+    config::{Config, ConfigError, keys},
+};
+
+/// What is read is written in full and read again as the same; a faulty file is told so with a
+/// message.
+pub fn configuration(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match load(text) {
+        Ok(config) => {
+            let values = values(&config);
+            let again = load(&written(&values)).map(|config| self::values(&config));
+            assert_same(again, &values);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let file = NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), text).expect("room for a few bytes");
+    Config::load_file(file.path())
+}
+
+type Values = Vec<(&'static str, String)>;
+
+fn values(config: &Config) -> Values {
+    keys::KEYS.iter().map(|key| (key.name, config.text(key.name).to_owned())).collect()
+}
+
+fn written(values: &Values) -> String {
+    let mut text = String::new();
+    for (name, value) in values {
+        let number = keys::find(name).expect("a known key").kind.is_number();
+        // A JSON string is a TOML string but for one character that JSON leaves as it is.
+        let quoted = serde_json::Value::from(value.as_str()).to_string().replace('\x7f', "\\u007f");
+        writeln!(text, "{name} = {}", if number { value } else { &quoted }).expect("memory");
+    }
+    text
+}
