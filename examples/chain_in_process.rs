@@ -103,7 +103,9 @@ impl Servers {
             Call::Take(height) => self.take(*height),
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
-            Call::Round { after, .. } => Answer::Round(self.metronome.round_after(now, *after)),
+            Call::Round { after, .. } => {
+                Answer::Round(self.metronome.round_other_than(now, *after))
+            }
             Call::HandIn(hand_in) => refused_or(self.metronome.hand_in(now, hand_in)),
             other => anyhow::bail!("nobody here answers {other:?}"),
         })

@@ -503,3 +503,36 @@ fn a_monitor_shows_who_is_silent_and_no_old_figures_for_them() {
     assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
     assert!(matches!(monitor.next(START), Next::Wait(_)));
 }
+
+/// A ledger that was started anew opens lower rounds than a validator has answered.
+#[test]
+fn a_validator_answers_the_rounds_of_a_ledger_that_starts_anew() {
+    let mut desk = Desk::new();
+    let entry = desk.proofs().remove(0);
+    let mut validator = Validator::new(entry.miner, entry.proof.kind);
+    let Answer::Round(Some(mut high)) = round(&desk) else { panic!("no round") };
+    high.height = Height(900);
+    validator.next(desk.now);
+    validator.answer(desk.now, Ok(Answer::Round(Some(high))));
+    assert!(matches!(validator.next(desk.now), Step::Prove(_)));
+    validator.give_up(desk.now, "a disk failed");
+    let later = desk.now.plus(Millis(1000));
+    let Step::Call(Call::Round { after, .. }) = validator.next(later) else { panic!("no call") };
+    let lower = desk.metronome.round_other_than(later, after);
+    validator.answer(later, Ok(Answer::Round(lower)));
+    let Step::Prove(job) = validator.next(later) else { panic!("it waits for ever") };
+    assert_eq!(job.height, Height(0));
+}
+
+#[test]
+fn a_pool_hands_nothing_out_for_heights_that_no_metronome_can_be_at() {
+    let mut pool = Pool::new(testing::chain(), Limits::default());
+    let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
+    pool.next(START);
+    pool.answer(START, Ok(Answer::Snapshot(blockchain.snapshot().unwrap())));
+    let chain = testing::chain().hash();
+    pool.submit(Arc::new(pay(&ALICE, 0, address(&BOB), 1).check(&chain).unwrap()));
+    assert!(pool.take(Height(3)).is_empty() && pool.take(Height(u64::MAX)).is_empty());
+    assert_eq!(pool.counts().unconfirmed, 0);
+    assert_eq!(pool.take(Height(0)).len(), 1);
+}

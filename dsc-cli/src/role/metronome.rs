@@ -83,7 +83,8 @@ async fn round(
     State(server): State<Server>,
     Asked(asked): Asked<Round>,
 ) -> Json<Option<OpenRound>> {
-    let look = |metronome: &mut Metronome| metronome.round_after(server.time.now(), asked.after);
+    let look =
+        |metronome: &mut Metronome| metronome.round_other_than(server.time.now(), asked.after);
     Json(server.shared.until(bounded(asked.wait), look).await)
 }
 

@@ -241,10 +241,7 @@ impl State {
         if got <= parent {
             return Err(BlockError::Time { got, parent });
         }
-        let (got, parent) = (header.epoch, self.tip.epoch);
-        if got < parent {
-            return Err(BlockError::Epoch { got, parent });
-        }
+        self.check_epoch(header.epoch)?;
         self.check_round(header)
     }
 
@@ -360,6 +357,7 @@ impl State {
         key: &SecretKey,
     ) -> Result<(CheckedBlock, Vec<LeftOut>), BlockError> {
         self.check_authorised(key)?;
+        self.check_epoch(proposal.epoch)?;
         let mut proofs = proposal.proofs;
         proofs.sort_by_key(|entry| entry.proof.kind);
         let proofs =
@@ -376,6 +374,11 @@ impl State {
         checked.header = checked.header.sign(key);
         checked.hash = checked.header.hash();
         Ok((checked, left_out))
+    }
+
+    fn check_epoch(&self, got: u64) -> Result<(), BlockError> {
+        let parent = self.tip.epoch;
+        if got < parent { Err(BlockError::Epoch { got, parent }) } else { Ok(()) }
     }
 
     fn check_authorised(&self, key: &SecretKey) -> Result<(), BlockError> {
@@ -414,7 +417,7 @@ impl State {
             version: block::VERSION,
             chain: self.chain.hash(),
             height,
-            epoch: epoch.max(self.tip.epoch),
+            epoch,
             parent: self.tip.hash,
             time: time.max(self.tip.time.plus(Millis(1))),
             challenge,

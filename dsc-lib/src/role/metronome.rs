@@ -27,7 +27,7 @@ use crate::{
 /// Pause after a lost or unusable answer.
 const RETRY_PAUSE: Millis = Millis(250);
 /// Most validators remembered; the one not heard from for longest is forgotten.
-const VALIDATORS_MAX: usize = 10_000;
+const VALIDATORS_MAX: usize = 1_000;
 
 /// The round that validators may answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,9 +186,11 @@ impl Metronome {
         })
     }
 
-    /// The open round, if its height is above `after`.
-    pub fn round_after(&self, now: Millis, after: Option<Height>) -> Option<OpenRound> {
-        self.round(now).filter(|round| Some(round.height) > after)
+    /// The open round, if it is another than the one at the height `known`.
+    ///
+    /// A lower one is another as well: a ledger that was started anew opens those.
+    pub fn round_other_than(&self, now: Millis, known: Option<Height>) -> Option<OpenRound> {
+        self.round(now).filter(|round| Some(round.height) != known)
     }
 
     fn open_candidates(&self) -> Option<&Candidates> {
@@ -324,7 +326,7 @@ impl Metronome {
             }
             Err(error) => {
                 self.candidates = None;
-                self.fail(now, format!("the kept proofs make no block: {error}"));
+                self.fail(now, format!("no block can be made: {error}"));
                 self.phase = Phase::Following;
             }
         }

@@ -85,7 +85,7 @@ pub enum Call {
     NextSequence(Address),
     /// To the pool: how much it holds.
     PoolCounts,
-    /// To the metronome: the round after this height; it may wait until that opens.
+    /// To the metronome: a round at another height than this; it may wait until one opens.
     Round {
         /// The height of the round known already.
         after: Option<Height>,

@@ -26,6 +26,8 @@ const FOLLOW_WAIT: Millis = Millis(5_000);
 const FOLLOW_PAUSE: Millis = Millis(50);
 /// Pause after a lost or unusable answer.
 const RETRY_PAUSE: Millis = Millis(500);
+/// Blocks a metronome may be ahead of what this pool has followed.
+const TAKE_AHEAD: u64 = 2;
 /// Most bytes of transactions in one answer to a metronome.
 const TAKE_BYTES_MAX: u64 = 64 << 20;
 
@@ -107,7 +109,14 @@ impl Pool {
     }
 
     /// Transactions for the block at `height`, best first. Asking again gives them again.
+    ///
+    /// Anybody may ask, so a height that no metronome can be at gets nothing: what is handed out
+    /// is neither evicted nor replaced until its block is there.
     pub fn take(&mut self, height: Height) -> Vec<Arc<CheckedTransaction>> {
+        let next = self.replica.next_height().0;
+        if !(next..=next.saturating_add(TAKE_AHEAD)).contains(&height.0) {
+            return Vec::new();
+        }
         let limits = self.replica.state().chain().genesis().limits;
         let count = usize::try_from(limits.block_transactions).unwrap_or(usize::MAX);
         self.mempool.take(height, count, limits.block_bytes.min(TAKE_BYTES_MAX))

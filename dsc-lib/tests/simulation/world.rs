@@ -430,7 +430,9 @@ impl World {
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
             Call::PoolCounts => Answer::PoolCounts(self.pool.counts()),
-            Call::Round { after, .. } => Answer::Round(self.metronome.round_after(now, *after)),
+            Call::Round { after, .. } => {
+                Answer::Round(self.metronome.round_other_than(now, *after))
+            }
             Call::HandIn(hand_in) => match self.metronome.hand_in(now, hand_in) {
                 Ok(receipt) => Answer::HandedIn(receipt),
                 Err(refusal) => Answer::Refused(refusal),

@@ -167,16 +167,27 @@ fn a_draft_keeps_to_the_number_of_transactions() {
 }
 
 #[test]
-fn a_draft_moves_time_and_epoch_up_to_its_parents() {
+fn a_draft_moves_time_up_to_its_parents() {
     let mut state = State::genesis(chain());
     let first = Proposal { epoch: 5, ..proposal(&state, vec![], vec![]) };
     let (first, _) = state.draft(first, &METRONOME).unwrap();
     state.apply(&first).unwrap();
-    let early = Proposal { epoch: 0, time: Millis(0), ..proposal(&state, vec![], vec![]) };
+    let early = Proposal { time: Millis(0), ..proposal(&state, vec![], vec![]) };
     let (block, _) = state.draft(early, &METRONOME).unwrap();
     assert_eq!(block.header().time, first.header().time.plus(Millis(1)));
     assert_eq!(block.header().epoch, 5);
     assert!(state.check(unchecked(&block)).is_ok());
+}
+
+/// A metronome whose lease was taken over must not go on under the newer one's number.
+#[test]
+fn a_draft_under_a_superseded_lease_is_refused() {
+    let mut state = State::genesis(chain());
+    let first = Proposal { epoch: 5, ..proposal(&state, vec![], vec![]) };
+    let (first, _) = state.draft(first, &METRONOME).unwrap();
+    state.apply(&first).unwrap();
+    let old = Proposal { epoch: 4, ..proposal(&state, vec![], vec![]) };
+    assert_eq!(state.draft(old, &METRONOME).unwrap_err(), BlockError::Epoch { got: 4, parent: 5 });
 }
 
 #[test]
