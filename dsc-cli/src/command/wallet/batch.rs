@@ -165,7 +165,8 @@ pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Fa
         let order = args.terms.order(part.clone(), args.wait.confirmations);
         let mut sending = Sending::new(remote.chain.clone(), key.clone(), order);
         // The pool names the next sequence only once it has the transaction before.
-        remote.drive(&mut sending, &submitting)?;
+        let driven = remote.drive(&mut sending, &submitting);
+        driven.map_err(|failure| stopped(&failure, sendings.len(), parts.len()))?;
         let (id, status) = outcome(&sending)?;
         if let Some(failure) = refused(&id, &status) {
             return Err(stopped(&failure, sendings.len(), parts.len()));
@@ -185,7 +186,8 @@ fn settle(remote: &Remote<'_>, args: &SendMany, sendings: &mut [Sending]) -> Res
     }
     let count = sendings.len();
     for (done, sending) in sendings.iter_mut().enumerate() {
-        remote.drive(sending, &args.wait)?;
+        let driven = remote.drive(sending, &args.wait);
+        driven.map_err(|failure| stopped(&failure, done, count))?;
         let (id, status) = outcome(sending)?;
         if let Some(failure) = refused(&id, &status) {
             return Err(stopped(&failure, done, count));
