@@ -93,7 +93,7 @@ impl Document for Info {
         let height = self.height.map_or_else(|| "none yet".to_owned(), |height| height.to_string());
         writeln!(f, "network       {}", self.network)?;
         writeln!(f, "chain         {}", self.chain)?;
-        writeln!(f, "height       {height}")?;
+        writeln!(f, "height        {height}")?;
         writeln!(f, "tip           {}", self.tip)?;
         writeln!(f, "state         {}", self.state)?;
         writeln!(f, "coins         {}", self.supply)?;
