@@ -10,15 +10,16 @@ use crate::{
     config::{Config, ConfigError, keys},
 };
 
-/// What is read is written in full and read again as the same; a faulty file is told so with a
-/// message.
+/// What is read is written in full and read again as the same, once paths have been made relative
+/// to the file's folder; a faulty file is told so with a message.
 pub fn configuration(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match load(text) {
         Ok(config) => {
-            let values = values(&config);
-            let again = load(&written(&values)).map(|config| self::values(&config));
-            assert_same(again, &values);
+            let rewrite =
+                |values: &Values| load(&written(values)).map(|config| self::values(&config));
+            let values = rewrite(&values(&config)).expect("what was read is written");
+            assert_same(rewrite(&values), &values);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
