@@ -1,14 +1,25 @@
 //! Sorted hints instead of pairs: each bucket keeps the high bits of its values, sorted.
 
+use dsc_lib::{
+    hash::{Context, derive},
+    proof::{Challenge, Proof, ProofEngine, find},
+    tag::Tagger,
+    units::Quality,
+};
+
 use crate::{
     report::{Markdown, Output, Plot, Series},
-    table::{Levels, Pair, Table},
+    table::{Levels, Pair, Table, joined, miner, of_vault, top},
 };
 
 const K: u32 = 18;
 const DROPPED_MAX: u32 = 7;
 const BUCKETS: u32 = 8;
 const HONEST_BITS: f64 = 64.0;
+const IDENTITY: u64 = 1;
+/// Bits dropped when real challenges are answered, and how many are.
+const DROPPED: u32 = 4;
+const CHALLENGES: u64 = 64;
 
 /// Bits an entry of sorted hints when `log2_hashes` are spent on a challenge.
 pub(crate) fn formula(k: f64, log2_hashes: f64) -> f64 {
@@ -25,7 +36,7 @@ struct Sum {
 
 pub(crate) fn run(output: &Output) -> anyhow::Result<()> {
     println!("### Sorted hints at k = {K}, {BUCKETS} buckets restored\n");
-    let table = Table::build(K, 1);
+    let table = Table::build(K, IDENTITY);
     let mut markdown = Markdown::new(&[
         "bits dropped",
         "log2 hashes a challenge",
@@ -50,7 +61,40 @@ pub(crate) fn run(output: &Output) -> anyhow::Result<()> {
         ]);
     }
     markdown.print();
+    deceive(&table)?;
     plot(output, measured)
+}
+
+/// Answers challenges from hints and has the library verify the proofs.
+fn deceive(table: &Table) -> anyhow::Result<()> {
+    let engine = find("space")?.build_with(&[K.into(), 0])?;
+    let mut accepted = 0;
+    for round in 0..CHALLENGES {
+        let challenge = Challenge(derive(Context::Challenge, &[&round.to_le_bytes()]));
+        let (proof, quality) = answer(table, &*engine, &challenge);
+        let verdict = engine.verify(&challenge, &miner(IDENTITY), &proof)?;
+        accepted += u32::from(verdict == quality);
+    }
+    println!(
+        "Challenges of the protocol answered from hints with {DROPPED} bits dropped, and the \
+         proofs accepted by the library: {accepted} of {CHALLENGES}.\n"
+    );
+    Ok(())
+}
+
+/// The best proof that the hints of the bucket give; the table serves only to make the hints.
+fn answer(table: &Table, engine: &dyn ProofEngine, challenge: &Challenge) -> (Proof, Quality) {
+    let parts: [&[u8]; 1] = [challenge.0.as_bytes()];
+    let digest = of_vault(Context::SpaceChallenge, &parts, K, &miner(IDENTITY));
+    let bits = table.bucket_bits();
+    let bucket = top(digest.first64(), bits);
+    let hints = hints(table.range(bucket, bits), DROPPED);
+    let (restored, _) = restore(table, bucket, &hints, DROPPED);
+    let tagger = Tagger::new(digest.as_bytes());
+    let qualities = restored.into_iter().map(|pair| (tagger.tag(joined(pair)) >> bits, pair));
+    let (quality, (x1, x2)) = qualities.min().unwrap_or((u64::MAX, (0, 0)));
+    let bytes = [&[K as u8][..], &[0; 4], &x1.to_le_bytes(), &x2.to_le_bytes()].concat();
+    (Proof { kind: engine.kind(), bytes }, Quality(quality))
 }
 
 fn bucket_sum(table: &Table, dropped: u32) -> Sum {
@@ -82,7 +126,7 @@ fn restore(table: &Table, bucket: u32, hints: &[u32], dropped: u32) -> (Vec<Pair
     let tagged: Vec<_> = values.map(|x| (table.levels.prefix(x), x)).collect();
     let hashes = tagged.len() as u64;
     let bits = table.bucket_bits();
-    let here = |pair: &Pair| crate::table::top(table.levels.second_level(*pair), bits) == bucket;
+    let here = |pair: &Pair| top(table.levels.second_level(*pair), bits) == bucket;
     (Levels::pairs(tagged).into_iter().filter(here).collect(), hashes)
 }
 

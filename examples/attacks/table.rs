@@ -1,7 +1,9 @@
 //! The pair table of section 5.2 of the protocol, made the plain way, and seeded randomness.
 
 use dsc_lib::{
-    hash::{Context, derive},
+    address::Address,
+    hash::{Context, Digest, derive},
+    proof::{Fingerprint, Miner},
     tag::Tagger,
 };
 
@@ -23,6 +25,18 @@ pub(crate) fn joined((x1, x2): Pair) -> u64 {
 /// The keyed hash named by a seed.
 pub(crate) fn tagger(context: Context, seed: u64) -> Tagger {
     Tagger::new(derive(context, &[&seed.to_le_bytes()]).as_bytes())
+}
+
+/// The miner whose tables are simulated.
+pub(crate) fn miner(identity: u64) -> Miner {
+    let fingerprint = Fingerprint(u128::from(identity).to_le_bytes());
+    Miner { address: Address([1; 32]), fingerprint }
+}
+
+/// What section 5.3 derives for the first vault of a miner, after `parts`.
+pub(crate) fn of_vault(context: Context, parts: &[&[u8]], k: u32, miner: &Miner) -> Digest {
+    let vault = [&miner.address.0[..], &miner.fingerprint.0, &[k as u8], &[0; 4]];
+    derive(context, &[parts, &vault].concat())
 }
 
 /// Repeatable randomness: the tags of a counter.
@@ -57,8 +71,9 @@ pub(crate) struct Levels {
 
 impl Levels {
     pub(crate) fn new(k: u32, identity: u64) -> Self {
-        let first = tagger(Context::SpaceTable1, identity);
-        Self { k, first, second: tagger(Context::SpaceTable2, identity) }
+        let key = |context| of_vault(context, &[], k, &miner(identity));
+        let level = |context| Tagger::new(key(context).as_bytes());
+        Self { k, first: level(Context::SpaceTable1), second: level(Context::SpaceTable2) }
     }
 
     /// `y` of each x below 2^k.
