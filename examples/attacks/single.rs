@@ -10,6 +10,9 @@ use crate::{
 
 const BITS: u32 = 16;
 const LOOKUPS: u32 = 2000;
+/// Length and number of rainbow tables.
+const SINGLE: [(u32, u32); 4] = [(4, 1), (8, 1), (15, 1), (32, 1)];
+const DOUBLE: [(u32, u32); 4] = [(8, 2), (16, 2), (32, 2), (64, 2)];
 
 struct Row {
     name: String,
@@ -31,8 +34,8 @@ pub(crate) fn run(output: &Output) -> anyhow::Result<()> {
         let inverter = Inverter::hellman(&function, length, tables);
         row(format!("Hellman, {tables} x {length} columns"), &function, &inverter)
     };
-    let sizes = [(4, 1), (8, 1), (15, 1), (32, 1), (8, 2), (16, 2), (32, 2), (64, 2)];
-    let rainbows: Vec<Row> = sizes.into_iter().map(rainbow).collect();
+    let sizes = SINGLE.into_iter().chain(DOUBLE);
+    let rainbows: Vec<Row> = sizes.map(rainbow).collect();
     let hellmans: Vec<Row> =
         [(4, 4), (8, 8), (16, 16), (16, 32)].into_iter().map(hellman).collect();
     print(rainbows.iter().chain(&hellmans));
@@ -81,24 +84,20 @@ fn print<'a>(rows: impl Iterator<Item = &'a Row>) {
 }
 
 fn plot(output: &Output, rainbows: &[Row], hellmans: &[Row]) -> anyhow::Result<()> {
-    let points = |rows: &[Row]| {
-        let mut points: Vec<_> =
-            rows.iter().map(|row| (100.0 * row.storage / row.answered, row.hashes)).collect();
-        points.sort_by(|left, right| left.0.total_cmp(&right.0));
-        points
+    let line = |name: &str, rows: &[Row]| {
+        let point = |row: &Row| (100.0 * row.storage / row.answered, row.hashes.log2());
+        Series::marked(name, rows.iter().map(point).collect())
     };
+    let (one, two) = rainbows.split_at(SINGLE.len());
     let plot = Plot {
         title: "Single table of plain hashes: storage replaced by hashing",
         x: "storage for each look-up answered, % of the table",
         y: "hashes a look-up (log2)",
         series: vec![
-            Series::marked("rainbow tables", log2_y(points(rainbows))),
-            Series::marked("Hellman tables", log2_y(points(hellmans))),
+            line("one rainbow table", one),
+            line("two rainbow tables", two),
+            line("Hellman, t tables of t columns", &hellmans[..3]),
         ],
     };
     output.write("single-table.svg", &plot)
-}
-
-fn log2_y(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    points.into_iter().map(|(x, y)| (x, y.log2())).collect()
 }
