@@ -113,7 +113,7 @@ pub(crate) fn pool(
     transport: Transport,
 ) -> Result<Running<Pool>, Failure> {
     let lock = own_folder(folder)?;
-    let path = folder.join("journal");
+    let path = folder.join(format!("journal-{:016x}", chain.hash().first64()));
     let pool = Pool::new(chain, mempool::Limits::default());
     let opened = role::pool::Server::open(pool, &path, faucet);
     let pool = opened.map_err(|error| Failure::file("open", &path, &error))?;

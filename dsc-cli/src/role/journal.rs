@@ -3,7 +3,9 @@
 //! # Invariants
 //!
 //! 1. A transaction is in the file and synced before the pool acknowledges it.
-//! 2. A torn last record, as a crash leaves, is cut off; what was acknowledged is before it.
+//! 2. A torn last record, as a crash leaves, is cut off; what was acknowledged is before it. What
+//!    is cut off is set aside, in case it was not a crash that broke it.
+//! 3. Every chain has a journal of its own beside the others.
 //!
 //! A record is `u32` length, `u32` CRC-32C of the bytes, and the bytes of one transaction, all
 //! little-endian. The file is written anew at every start, so that it holds what is still pending.
@@ -43,7 +45,10 @@ impl Journal {
         let (held, len) = records(&bytes);
         let lost = (bytes.len() as u64).saturating_sub(len);
         if lost > 0 {
-            tracing::warn!(bytes = lost, "cut a torn record off the pool's journal");
+            let aside = path.with_extension("damaged");
+            tracing::warn!(bytes = lost, to = %aside.display(), "set the torn end of the journal aside");
+            let cut = usize::try_from(len).ok().and_then(|len| bytes.get(len..));
+            fs::write(&aside, cut.unwrap_or_default())?;
             file.set_len(len)?;
         }
         io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_ends_what_is_read() {
+    fn a_flipped_byte_ends_what_is_read_and_the_rest_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let all = filled(&path);
@@ -190,5 +195,7 @@ mod tests {
         bytes[middle] ^= 1;
         fs::write(&path, &bytes).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1, all[..1]);
+        let aside = fs::read(path.with_extension("damaged")).unwrap();
+        assert_eq!(aside, bytes[bytes.len() / 3..]);
     }
 }
