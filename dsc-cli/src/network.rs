@@ -66,8 +66,9 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Chain, Failure> {
     let text = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
     let genesis: Genesis = serde_json::from_slice(&text).map_err(|error| {
         let message = format!("{} is not a genesis: {error}", path.display());
-        Failure::configuration("invalid-genesis", message)
-            .with_hint("`dsc genesis` writes a correct one")
+        Failure::configuration("invalid-genesis", message).with_hint(
+            "`dsc chain genesis FILE` writes that of a running chain, `dsc genesis` a new one",
+        )
     })?;
     check(genesis)
 }

@@ -215,7 +215,7 @@ pub(crate) fn published(count: usize, balance: Amount) -> Result<Vec<Endowment>,
 pub(crate) fn write(path: &Path, genesis: &Genesis) -> Result<(), Failure> {
     let failure = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            Failure::other("file-exists", format!("{} exists", path.display()))
+            Failure::rejected("file-exists", format!("{} exists", path.display()))
                 .with_hint("a genesis never changes: choose another file or remove this one")
         }
         _ => Failure::file("write", path, error),

@@ -303,7 +303,10 @@ fn advice(code: &str) -> &'static str {
             "another transaction took its place: sign a new one with `dsc wallet send`"
         }
         "pool-full" | "sender-full" => "wait for pending transactions to confirm, then send again",
-        "bad-signature" => "it was signed for another chain: check --genesis and the --*-url flags",
+        "bad-signature" => {
+            "it was changed after it was signed, or signed for another chain: check --genesis and \
+             the --*-url flags"
+        }
         "expires-too-late" => "choose a shorter --lifetime",
         _ => "nothing was paid; mend what the reason names and send again",
     }

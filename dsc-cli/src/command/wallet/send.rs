@@ -106,9 +106,12 @@ fn tell_apart<'a>(first: &'a str, second: &'a str) -> Result<(Amount, &'a str), 
                 .with_hint("name the recipient: dsc wallet send AMOUNT ADDRESS"));
         }
         (Err(of_first), Err(of_second)) => {
-            // The longer one is meant to be the address.
-            let (text, error) =
-                if first.len() <= second.len() { (first, of_first) } else { (second, of_second) };
+            // The only one that starts as a number does is meant to be the amount, else the first.
+            let (text, error) = if starts_as_number(second) && !starts_as_number(first) {
+                (second, of_second)
+            } else {
+                (first, of_first)
+            };
             return Err(Failure::new(
                 crate::exit::Exit::Usage,
                 "invalid-amount",
@@ -121,6 +124,10 @@ fn tell_apart<'a>(first: &'a str, second: &'a str) -> Result<(Amount, &'a str), 
         return Err(Failure::usage("a payment of nothing cannot be sent"));
     }
     Ok((amount, to))
+}
+
+fn starts_as_number(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | ','))
 }
 
 impl OrderArgs {
@@ -253,6 +260,10 @@ mod tests {
                         such as 12.5";
         assert_eq!(said("12,5", "dscd1abcdef"), expected);
         assert_eq!(said("dscd1abcdef", "12,5"), expected);
+        for amount in ["0.123456789", "99999999999999999999999", "-1"] {
+            assert!(said(amount, "bob").starts_with(&format!("`{amount}` is not an amount")));
+            assert!(said("bob", amount).starts_with(&format!("`{amount}` is not an amount")));
+        }
     }
 
     #[test]
