@@ -271,8 +271,10 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Problem(problem) => Self::from_problem(problem),
-            ClientError::Connect { .. } => Self::unreachable("cannot-connect", &error)
-                .with_hint("start that role, or point to it with its --*-url flag"),
+            ClientError::Connect { .. } => Self::unreachable("cannot-connect", &error).with_hint(
+                "start it (`dsc dev` runs every role), or say where it is with --blockchain-url, \
+                 --pool-url or --metronome-url",
+            ),
             ClientError::Timeout { .. } => Self::outcome_unknown("timed-out", &error)
                 .with_hint("the request may still have been carried out: check before repeating"),
             ClientError::Lost { .. } => Self::outcome_unknown("connection-lost", &error)

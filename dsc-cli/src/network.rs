@@ -12,6 +12,7 @@ use dsc_lib::{
 use crate::{
     exit::{Exit, Failure},
     http::{Client, ClientError},
+    output::note,
     shutdown::Shutdown,
 };
 
@@ -133,9 +134,13 @@ pub(crate) fn chain_when_up(
     shutdown: &Shutdown,
 ) -> Result<Chain, Failure> {
     let tries = GENESIS_WAIT.as_millis() / GENESIS_PAUSE.as_millis();
-    for _ in 0..tries {
+    for turn in 0..tries {
         match chain(path, role) {
-            Err(failure) if failure.exit() == Exit::Unreachable => {}
+            Err(failure) if failure.exit() == Exit::Unreachable => {
+                if turn == 0 {
+                    note(format_args!("waiting for the chain: {}", failure.message()));
+                }
+            }
             settled => return settled,
         }
         if shutdown.sleep(GENESIS_PAUSE) {

@@ -69,6 +69,30 @@ impl<R> Running<R> {
     }
 }
 
+/// Logs what goes wrong with the roles asked: once when it begins, and once when it is mended.
+struct Faults {
+    role: &'static str,
+    last: Option<String>,
+}
+
+impl Faults {
+    const fn of(role: &'static str) -> Self {
+        Self { role, last: None }
+    }
+
+    fn tell(&mut self, fault: Option<&str>) {
+        if fault == self.last.as_deref() {
+            return;
+        }
+        if let Some(fault) = fault {
+            tracing::warn!(role = self.role, "{fault}");
+        } else {
+            tracing::info!(role = self.role, "mended");
+        }
+        self.last = fault.map(str::to_owned);
+    }
+}
+
 /// Makes a folder and locks it for this process.
 fn own_folder(folder: &Path) -> Result<FolderLock, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
@@ -122,8 +146,12 @@ pub(crate) fn pool(
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     let (shared, own) = (pool.shared.clone(), host.clone());
     spawn("pool", move || {
-        let restore = |role: &mut Pool| pool.restore(role);
-        drive(&pool.shared, &transport, &own.time, &own.shutdown, restore);
+        let mut faults = Faults::of("pool");
+        let after = |role: &mut Pool| {
+            pool.restore(role);
+            faults.tell(role.fault());
+        };
+        drive(&pool.shared, &transport, &own.time, &own.shutdown, after);
     })?;
     Ok(Running { shared, url, server, _lock: Some(lock) })
 }
@@ -143,7 +171,9 @@ pub(crate) fn metronome(
     let server = socket.serve(site, limits, shutdown)?;
     let (driven, own) = (shared.clone(), host.clone());
     spawn("metronome", move || {
-        drive(&driven, &transport, &own.time, &own.shutdown, |_| {});
+        let mut faults = Faults::of("metronome");
+        let after = |role: &mut Metronome| faults.tell(role.fault());
+        drive(&driven, &transport, &own.time, &own.shutdown, after);
     })?;
     Ok(Running { shared, url, server, _lock: None })
 }

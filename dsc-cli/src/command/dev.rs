@@ -44,6 +44,8 @@ use crate::{
 /// The time between two looks of the monitor.
 const MONITOR_INTERVAL: Millis = Millis(1_000);
 const NETWORK: &str = "dsc-dev";
+/// Most validators of one engine: each has a prover and a thread.
+const VALIDATORS_MAX: u32 = 64;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -84,7 +86,11 @@ pub(crate) struct Args {
 
 fn parse_count(text: &str) -> Result<(ProofKind, u32), String> {
     let (proof, count) = text.split_once('=').ok_or("expected PROOF=COUNT, such as work=1")?;
-    let count = count.parse().map_err(|_| format!("`{count}` is not a number of validators"))?;
+    let wrong = || format!("`{count}` is not a number of validators, 0 to {VALIDATORS_MAX}");
+    let count: u32 = count.parse().map_err(|_| wrong())?;
+    if count > VALIDATORS_MAX {
+        return Err(wrong());
+    }
     Ok((parse_kind(proof)?, count))
 }
 

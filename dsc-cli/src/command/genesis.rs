@@ -116,6 +116,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn genesis(mut self) -> Result<Genesis, Failure> {
+        if self.block_time.is_zero() {
+            return Err(Failure::usage("--block-time is zero").with_hint("1s is a good start"));
+        }
         self.accounts.sort_unstable_by_key(|account| account.address);
         let interval = u64::try_from(self.block_time.as_millis()).unwrap_or(u64::MAX);
         let reward = Amount::from_coins(REWARD_COINS).unwrap_or_default();

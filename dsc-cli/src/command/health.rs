@@ -9,7 +9,7 @@ use crate::{
     config::keys::{self, Kind},
     exit::Failure,
     http::{Client, ClientError},
-    output::Document,
+    output::{Document, note},
 };
 
 #[derive(Debug, clap::Args)]
@@ -48,11 +48,17 @@ impl Document for Health {
 
 /// Standard output lists the roles; the first that is not ready is the failure.
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
-    let roles = targets(args, context)
-        .into_iter()
-        .map(|(role, url)| probe(&role, &url, context))
-        .collect::<Result<_, _>>()?;
-    context.output.document(&Health { roles })
+    let probed = targets(args, context).into_iter().map(|(role, url)| probe(&role, &url, context));
+    let (ready, failed): (Vec<_>, Vec<_>) = probed.partition(Result::is_ok);
+    let roles: Vec<Probed> = ready.into_iter().flatten().collect();
+    let Some(failure) = failed.into_iter().find_map(Result::err) else {
+        return context.output.document(&Health { roles });
+    };
+    // The answer is the failure; what is well is said to people beside it.
+    for role in &roles {
+        note(format_args!("{:12} {} ready", role.role, role.url));
+    }
+    Err(failure)
 }
 
 fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String)> {

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{duration, exit::Failure, node, output::Document};
 
+/// Roles that a monitor asks.
+const ROLES: usize = 3;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -69,11 +72,16 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let socket = start.socket(&args.listen)?;
     let interval = Millis(u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX));
     let running = node::monitor(&start.host, socket, interval, start.transport.clone())?;
-    let mut last = None;
+    let (mut last, mut nobody) = (None, false);
     while !start.host.shutdown.is_requested() {
         let report = running.shared.lock().report().filter(|r| Some(r.time) != last).cloned();
         if let Some(report) = report {
             last = Some(report.time);
+            nobody = report.faults.len() == ROLES;
+            if args.once && nobody {
+                start.host.shutdown.request();
+                break;
+            }
             context.output.event(&Shown { report: &report })?;
             if args.once {
                 start.host.shutdown.request();
@@ -82,5 +90,9 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         start.host.shutdown.sleep(Duration::from_millis(50));
     }
     running.join();
+    if args.once && nobody {
+        return Err(Failure::unreachable("cannot-connect", "no role answers")
+            .with_hint("`dsc health` says why; `dsc dev` runs every role"));
+    }
     Ok(())
 }

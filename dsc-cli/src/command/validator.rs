@@ -15,6 +15,7 @@ use super::{
 use crate::{
     entropy::OsEntropy,
     exit::Failure,
+    lock::FolderLock,
     network,
     node::{self, Mine},
     progress::{Reporter, Style},
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let chain = network::chain_when_up(genesis, &start.transport.metronome, shutdown)?;
     let folder = start.folder().join(args.proof.name());
     fs::create_dir_all(&folder).map_err(|error| Failure::file("make", &folder, &error))?;
+    let _lock = FolderLock::acquire(&folder)?;
     let mine = mine(args, &chain, &folder)?;
     let reporter = Reporter::new(Style::from_word(context.config.text("general.progress")));
     let prover = node::prover(&chain, &mine, &reporter)?;

@@ -158,6 +158,11 @@ impl Metronome {
         &self.replica
     }
 
+    /// What went wrong last, if it is not mended.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// Transactions the last draft had to leave out, and why.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out

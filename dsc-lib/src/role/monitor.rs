@@ -31,6 +31,16 @@ enum Phase {
     Metronome,
 }
 
+impl Phase {
+    const fn role(self) -> &'static str {
+        match self {
+            Self::Chain => "blockchain",
+            Self::Pool => "pool",
+            Self::Metronome => "metronome",
+        }
+    }
+}
+
 /// The monitor.
 #[derive(Debug)]
 pub struct Monitor {
@@ -60,8 +70,12 @@ impl Monitor {
             (Phase::Metronome, Ok(Answer::MetronomeStatus(status))) => {
                 self.gathering.metronome = Some(*status);
             }
-            (phase, Err(lost)) => self.gathering.faults.push(format!("{phase:?}: {lost}")),
-            (phase, Ok(_)) => self.gathering.faults.push(format!("{phase:?}: another answer")),
+            (phase, Err(lost)) => {
+                self.gathering.faults.push(format!("{}: {}", phase.role(), lost.reason));
+            }
+            (phase, Ok(_)) => {
+                self.gathering.faults.push(format!("{} answered another question", phase.role()));
+            }
         }
     }
 
