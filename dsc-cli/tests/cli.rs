@@ -198,3 +198,72 @@ fn a_closed_standard_output_ends_the_command_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((exit(&output), text(&output.stderr)), (0, ""));
 }
+
+/// A port that nobody listens at: it was free a moment ago.
+fn silent_url() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_monitor_that_nobody_answers_is_exit_6() {
+    let (dsc, url) = (Dsc::new(), silent_url());
+    let urls = ["--blockchain-url", &url, "--pool-url", &url, "--metronome-url", &url];
+    let once = ["monitor", "--once", "--listen", "127.0.0.1:0", "-j"];
+    let output = dsc.run(&[&once[..], &urls].concat());
+    assert_eq!(exit(&output), 6);
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["error"]["code"], "cannot-connect", "{last}");
+}
+
+#[test]
+fn flags_that_make_no_chain_are_exit_2_and_name_themselves() {
+    let dsc = Dsc::new();
+    let cases: [&[&str]; 3] = [
+        &["dev", "--validators", "work=65", "--port-base", "0", "-j"],
+        &["dev", "--block-time", "0s", "--port-base", "0", "-j"],
+        &["genesis", "--development", "--block-time", "0s", "-j"],
+    ];
+    for args in cases {
+        let output = dsc.run(args);
+        assert_eq!(exit(&output), 2, "{args:?}");
+        let (code, message, hint) = error(&output);
+        assert_eq!(code, "usage");
+        assert!(message.contains(args[1]) || message.contains("--block-time"), "{message}");
+        assert!(!hint.is_empty());
+    }
+}
+
+#[test]
+fn a_taken_port_and_a_taken_folder_are_named() {
+    let dsc = Dsc::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output = dsc.run(&["blockchain", "--listen", &address, "-j"]);
+    assert_eq!(exit(&output), 9);
+    let (code, message, hint) = error(&output);
+    assert_eq!(code, "port-taken");
+    assert!(message.contains("blockchain") && hint.contains("--listen"), "{message} {hint}");
+
+    let folder = dsc.path().join("dsc-data/blockchain");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = dsc_cli::lock::FolderLock::acquire(&folder).unwrap();
+    let output = dsc.run(&["blockchain", "--listen", "127.0.0.1:0", "-j"]);
+    assert_eq!((exit(&output), error(&output).0.as_str()), (1, "data-folder-in-use"));
+    drop(lock);
+    let output = dsc.run(&["blockchain", "--listen", "127.0.0.1:0", "-j"]);
+    assert_eq!((exit(&output), error(&output).0.as_str()), (3, "ledger-not-found"));
+}
+
+/// Looking at a file must not make a ledger of it.
+#[test]
+fn an_empty_ledger_is_exit_8_and_stays_empty() {
+    let dsc = Dsc::new();
+    let path = dsc.path().join("empty");
+    fs::write(&path, []).unwrap();
+    let output = dsc.run(&["chain", "verify", "--ledger", "empty", "-j"]);
+    assert_eq!((exit(&output), error(&output).0.as_str()), (8, "ledger-empty"));
+    assert_eq!(fs::metadata(path).unwrap().len(), 0);
+}

@@ -5,7 +5,7 @@
 //! 1. At most one answer of a server, or one block of a file, is in memory.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
     sync::{
@@ -64,7 +64,17 @@ pub(super) fn open_ledger(path: &Path, asked: &ChainArgs) -> Result<Ledger, Fail
         return Err(Failure::not_found("ledger-not-found", message)
             .with_hint("name it with --ledger FILE, or leave --offline out to ask a server"));
     }
+    refuse_empty(path)?;
     Ok(Ledger::open(path, chain)?)
+}
+
+/// Opening a ledger makes one of an empty file, and whoever looks at a file does not want that.
+fn refuse_empty(path: &Path) -> Result<(), Failure> {
+    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Err(Failure::corrupt("ledger-empty", format!("{} is empty", path.display()))
+            .with_hint("name the file `ledger.redb` of a blockchain server's folder"));
+    }
+    Ok(())
 }
 
 /// The blockchain server, and its chain.
