@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica};
 use crate::{
-    address::Address,
     genesis::Chain,
     hash::Digest,
     keys::SecretKey,
@@ -118,7 +117,6 @@ enum Phase {
 #[derive(Debug)]
 struct Candidates {
     height: Height,
-    opened_at: Millis,
     tick_at: Millis,
     best: [Option<(Quality, ProofEntry)>; ENGINE_COUNT],
 }
@@ -290,8 +288,7 @@ impl Metronome {
         }
         let half = Millis(self.settings.interval.0 >> 1);
         let tick_at = self.last_tick.plus(self.settings.interval).max(now.plus(half));
-        let opened_at = now;
-        self.candidates = Some(Candidates { height, opened_at, tick_at, best: Default::default() });
+        self.candidates = Some(Candidates { height, tick_at, best: Default::default() });
     }
 
     /// What to do while the round is open: wait for the tick, then ask for transactions.
@@ -429,16 +426,4 @@ fn check_all(chain: &Chain, transactions: Vec<Transaction>) -> Vec<Arc<CheckedTr
     let checked = transactions.into_par_iter().map(|t| t.check(&hash).map(Arc::new));
     let checked: Vec<_> = checked.collect();
     checked.into_iter().filter_map(Result::ok).collect()
-}
-
-impl Metronome {
-    /// The address of the key it signs with.
-    pub fn key_id(&self) -> Address {
-        self.settings.key.public().address()
-    }
-
-    /// When the open round opened, if one is open.
-    pub fn opened_at(&self) -> Option<Millis> {
-        self.open_candidates().map(|candidates| candidates.opened_at)
-    }
 }
