@@ -148,6 +148,15 @@ pub enum BuildError {
     /// It was told to stop.
     #[error("cancelled")]
     Cancelled,
+    /// The disk is full of temporary files.
+    #[error("no room is left for temporary files")]
+    TemporaryFull,
+    /// A temporary file failed.
+    #[error("a temporary file failed: {reason}")]
+    Temporary {
+        /// What the system said.
+        reason: String,
+    },
 }
 
 impl BuildError {

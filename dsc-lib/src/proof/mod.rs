@@ -12,10 +12,13 @@
 //! `tests/conformance.rs` checks 1 to 4 for every entry of [`ENGINES`] and for a toy engine.
 
 mod budget;
+mod direct;
 mod entry;
 mod error;
+mod file;
 mod identity;
 mod memory;
+mod pages;
 mod pairs;
 pub mod space;
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! Building a table in RAM.
+//! Building a table: hash, match, sort.
 //!
 //! Three passes, each in parallel and each over partitions that fit the cache:
 //!
-//! 1. *hash*: tag every `x` and scatter `(match bits, x)` by the top bits of the tag;
-//! 2. *match*: group each partition by its match bits, tag every pair, scatter by the top bits
-//!    of `e`;
-//! 3. *sort*: order each partition and hand it to whoever stores it.
+//! 1. *hash*: tag every `x` and deal `(match bits, x)` out by the top bits of the tag;
+//! 2. *match*: pair up what matches within each partition, tag every pair and deal it out by the
+//!    top bits of `e`;
+//! 3. *sort*: tag the pairs of each partition again, which is cheaper than having kept their tags,
+//!    and hand them over in order.
 //!
-//! Each task scatters to lists of its own, so nothing is locked; lists are kept in the order of
-//! tasks, so the values of a group arrive in increasing `x`.
+//! The lists in between are in the chunks of an [`Arena`]; a list's order means nothing, so threads
+//! take values and partitions as they come.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -16,71 +17,33 @@
     reason = "hot loops over our own records; `Size` bounds every shift and index"
 )]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    vec,
+};
 
-use rayon::{ThreadPool, prelude::*};
+use rayon::ThreadPool;
 
 use super::{
     super::{BuildError, Progress},
-    Levels, Pair, Placed, Size,
-    order::{Sorter, group},
+    Levels, Pair, Placed, Plan,
+    arena::{Arena, Chunk},
+    group::{Groups, Sorter},
+    join::{Joiner, KEY_BITS},
+    plan::GROUP_BITS,
+    scatter::Scatter,
     top,
 };
 
 /// Tags computed at once: inputs and outputs stay in the first-level cache.
 const BATCH: usize = 1024;
-/// More lists than this written at once miss the address translation cache.
-const LISTS_BITS_MAX: u32 = 11;
-/// Progress is told in steps of about this many values.
-const STEP: usize = 1 << 16;
+/// Values that a thread takes at a time; progress is told as often.
+const STEP: u64 = 1 << 16;
 
-/// How a table of one size is cut into partitions and tasks.
-#[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Plan {
-    size: Size,
-    tasks: usize,
-    /// log2 of the partitions by match bits.
-    level1_bits: u32,
-    /// log2 of the partitions by `e`.
-    level2_bits: u32,
-}
-
-impl Plan {
-    pub(in super::super) fn new(size: Size, tasks: usize) -> Self {
-        let level1_bits = (size.bits() - 14).min(LISTS_BITS_MAX);
-        let level2_bits = (size.bits() - 13).min(LISTS_BITS_MAX);
-        Self { size, tasks: tasks.max(1), level1_bits, level2_bits }
-    }
-
-    /// RAM that building takes at its peak, within a few percent.
-    pub(in super::super) fn ram_bytes(&self) -> u64 {
-        let lists_bytes = |bits: u32, item_len: usize| {
-            let list_len = self.capacity(bits) * item_len + size_of::<Vec<u64>>();
-            ((self.tasks as u64) << bits).saturating_mul(list_len as u64)
-        };
-        lists_bytes(self.level1_bits, size_of::<u64>())
-            + lists_bytes(self.level2_bits, size_of::<Placed>())
-    }
-
-    /// Items to make room for in each list: what is expected and six standard deviations.
-    fn capacity(&self, bits: u32) -> usize {
-        let expected = (self.size.values() >> bits) as usize / self.tasks;
-        expected + 6 * expected.isqrt() + 16
-    }
-
-    /// The values that `task` hashes.
-    fn values(&self, task: usize) -> std::ops::Range<u64> {
-        let bound = |task: usize| self.size.values() * task as u64 / self.tasks as u64;
-        bound(task)..bound(task + 1)
-    }
-
-    /// Bits that still tell values of one level-1 partition apart.
-    fn group_bits(&self) -> u32 {
-        self.size.bits() - 1 - self.level1_bits
-    }
-}
-
-/// Counts what all tasks have done of one stage.
+/// Counts what all threads have done of one stage.
 struct Stage<'a> {
     progress: &'a dyn Progress,
     name: &'static str,
@@ -93,223 +56,336 @@ impl<'a> Stage<'a> {
         Self { progress, name, done: AtomicU64::new(0), total }
     }
 
-    fn advance(&self, count: usize) -> Result<(), BuildError> {
-        let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+    fn advance(&self, count: u64) -> Result<(), BuildError> {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
         self.progress.update(self.name, done, self.total);
         if self.progress.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(()) }
     }
 }
 
-/// The records of one task, by partition.
-struct Lists<T>(Vec<Vec<T>>);
+/// The chunks of one partition, from all threads.
+type List<'a> = Vec<Chunk<'a>>;
 
-impl<T> Lists<T> {
-    fn new(bits: u32, capacity: usize) -> Result<Self, BuildError> {
-        let list = |_| {
-            let mut list = Vec::new();
-            let reserved = list.try_reserve_exact(capacity);
-            let bytes = ((capacity * size_of::<T>()) as u64) << bits;
-            reserved.map(|()| list).map_err(|_| BuildError::OutOfMemory { bytes })
-        };
-        (0..1_usize << bits).map(list).collect::<Result<_, _>>().map(Self)
+/// Turns lists by thread and partition into lists by partition.
+fn by_partition(threads: Vec<Vec<List<'_>>>) -> Vec<List<'_>> {
+    let mut threads = threads.into_iter();
+    let mut lists = threads.next().unwrap_or_default();
+    for thread in threads {
+        for (list, more) in lists.iter_mut().zip(thread) {
+            list.extend(more);
+        }
     }
-
-    fn push(&mut self, part: u64, item: T) {
-        self.0[part as usize].push(item);
-    }
+    lists
 }
 
-/// Turns lists by task and partition into lists by partition and task.
-fn by_partition<T>(tasks: Vec<Lists<T>>) -> Vec<Vec<Vec<T>>> {
-    let parts = tasks.first().map_or(0, |lists| lists.0.len());
-    let mut tasks: Vec<_> = tasks.into_iter().map(|lists| lists.0.into_iter()).collect();
-    (0..parts).map(|_| tasks.iter_mut().filter_map(Iterator::next).collect()).collect()
+/// Partitions for threads to take, in order.
+struct Queue<'s, 'a> {
+    arena: &'s Arena<'a>,
+    lists: Mutex<vec::IntoIter<(usize, List<'a>)>>,
+}
+
+impl<'s, 'a> Queue<'s, 'a> {
+    fn new(arena: &'s Arena<'a>, lists: Vec<(usize, List<'a>)>) -> Self {
+        Self { arena, lists: Mutex::new(lists.into_iter()) }
+    }
+
+    /// The next partition, brought to RAM.
+    fn next(&self) -> Result<Option<(usize, List<'a>)>, BuildError> {
+        let next = self.lists.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((index, list)) = next else { return Ok(None) };
+        let list = list.into_iter().map(|chunk| self.arena.load(chunk));
+        Ok(Some((index, list.collect::<Result<_, _>>()?)))
+    }
 }
 
 /// All pairs of a table, by the top bits of `e`, in no order within a partition.
-pub(in super::super) struct Partitions {
-    bits: u32,
-    parts: Vec<Vec<Vec<Placed>>>,
+#[derive(Debug)]
+pub(in super::super) struct Partitions<'s, 'a> {
+    levels: &'s Levels,
+    plan: &'s Plan,
+    arena: &'s Arena<'a>,
+    lists: Vec<List<'a>>,
 }
 
 /// Finds all pairs of the table of `levels`.
-pub(in super::super) fn build(
-    levels: &Levels,
-    plan: &Plan,
+pub(in super::super) fn build<'s, 'a>(
+    levels: &'s Levels,
+    plan: &'s Plan,
+    arena: &'s Arena<'a>,
     pool: &ThreadPool,
     progress: &dyn Progress,
-) -> Result<Partitions, BuildError> {
-    pool.install(|| {
-        let hashed = hash_all(levels, plan, &Stage::new(progress, "hash", plan.size.values()))?;
-        let stage = Stage::new(progress, "match", 1 << plan.level1_bits);
-        let parts = match_all(levels, plan, hashed, &stage)?;
-        Ok(Partitions { bits: plan.level2_bits, parts })
-    })
+) -> Result<Partitions<'s, 'a>, BuildError> {
+    let hashed = hash(levels, plan, arena, pool, progress)?;
+    let lists = pair_up(levels, plan, arena, pool, progress, hashed)?;
+    Ok(Partitions { levels, plan, arena, lists })
 }
 
-fn hash_all(
+fn hash<'a>(
     levels: &Levels,
     plan: &Plan,
-    stage: &Stage<'_>,
-) -> Result<Vec<Vec<Vec<u64>>>, BuildError> {
-    let tasks = (0..plan.tasks).into_par_iter().map(|task| hash_some(levels, plan, task, stage));
-    Ok(by_partition(tasks.collect::<Result<_, _>>()?))
-}
-
-fn hash_some(
-    levels: &Levels,
-    plan: &Plan,
-    task: usize,
-    stage: &Stage<'_>,
-) -> Result<Lists<u64>, BuildError> {
-    let mut lists = Lists::new(plan.level1_bits, plan.capacity(plan.level1_bits))?;
-    let match_bits = plan.size.bits() - 1;
-    let mut tags = vec![0; BATCH];
-    let values = plan.values(task);
-    for first in values.clone().step_by(STEP) {
-        let step = first..values.end.min(first + STEP as u64);
-        for first in step.clone().step_by(BATCH) {
-            let tags = &mut tags[..BATCH.min((step.end - first) as usize)];
-            levels.level1.fill_range(first, tags);
-            for (x, &tag) in (first..).zip(&*tags) {
-                let matched = top(tag, match_bits);
-                lists.push(matched >> plan.group_bits(), matched << 32 | x);
+    arena: &Arena<'a>,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Vec<List<'a>>, BuildError> {
+    // The second level begins to be filled while most of the first is still there.
+    arena.reserve(plan.tails() + plan.reading());
+    let (values, next) = (plan.size.values(), AtomicU64::new(0));
+    let stage = Stage::new(progress, "hash", values);
+    let hash_some = || {
+        let (mut lists, mut tags) = (Scatter::new(arena, plan.partitions()), vec![0; BATCH]);
+        loop {
+            let first = next.fetch_add(STEP, Ordering::Relaxed);
+            if first >= values {
+                return lists.finish();
             }
+            let step = first..values.min(first + STEP);
+            hash_step(levels, plan, step.clone(), &mut tags, &mut lists);
+            lists.check()?;
+            stage.advance(step.end - step.start)?;
         }
-        stage.advance((step.end - step.start) as usize)?;
-    }
-    Ok(lists)
+    };
+    Ok(by_partition(arena.run(pool, hash_some)?))
 }
 
-fn match_all(
+fn hash_step(
     levels: &Levels,
     plan: &Plan,
-    hashed: Vec<Vec<Vec<u64>>>,
-    stage: &Stage<'_>,
-) -> Result<Vec<Vec<Vec<Placed>>>, BuildError> {
-    let share = hashed.len().div_ceil(plan.tasks);
-    let mut rest = hashed.into_iter();
-    let shares: Vec<Vec<_>> =
-        (0..plan.tasks).map(|_| rest.by_ref().take(share).collect()).collect();
-    let tasks = shares.into_par_iter().map(|share| {
-        let mut matcher = Matcher::new(levels, plan)?;
-        for lists in share {
-            matcher.match_partition(&lists);
-            drop(lists);
+    step: std::ops::Range<u64>,
+    tags: &mut [u64],
+    lists: &mut Scatter<'_, '_>,
+) {
+    let match_bits = plan.size.bits() - 1;
+    for first in step.clone().step_by(BATCH) {
+        let tags = &mut tags[..BATCH.min((step.end - first) as usize)];
+        levels.level1.fill_range(first, tags);
+        for (x, &tag) in (first..).zip(&*tags) {
+            lists.push(top(tag, plan.partition_bits) as usize, top(tag, match_bits) << 32 | x);
+        }
+    }
+}
+
+fn pair_up<'a>(
+    levels: &Levels,
+    plan: &Plan,
+    arena: &Arena<'a>,
+    pool: &ThreadPool,
+    progress: &dyn Progress,
+    hashed: Vec<List<'a>>,
+) -> Result<Vec<List<'a>>, BuildError> {
+    arena.reserve(plan.reading());
+    let stage = Stage::new(progress, "match", hashed.len() as u64);
+    let queue = Queue::new(arena, hashed.into_iter().enumerate().collect());
+    let pair_some = || {
+        let mut matcher = Matcher::new(levels, plan, arena);
+        while let Some((_, list)) = queue.next()? {
+            matcher.match_partition(&list);
+            arena.give(list);
+            matcher.found.check()?;
             stage.advance(1)?;
         }
-        Ok(matcher.finish())
-    });
-    Ok(by_partition(tasks.collect::<Result<_, BuildError>>()?))
+        matcher.finish()
+    };
+    Ok(by_partition(arena.run(pool, pair_some)?))
 }
 
 /// Finds the pairs of level-1 partitions.
-struct Matcher<'a> {
-    levels: &'a Levels,
-    plan: &'a Plan,
-    ends: Vec<u32>,
-    values: Vec<u32>,
+struct Matcher<'s, 'a> {
+    levels: &'s Levels,
+    partition_bits: u32,
+    groups: Groups<u64>,
+    joiner: Joiner,
     pairs: Vec<u64>,
     tags: Vec<u64>,
-    found: Lists<Placed>,
+    found: Scatter<'s, 'a>,
 }
 
-impl<'a> Matcher<'a> {
-    fn new(levels: &'a Levels, plan: &'a Plan) -> Result<Self, BuildError> {
-        let found = Lists::new(plan.level2_bits, plan.capacity(plan.level2_bits))?;
-        let (ends, values, tags) = (Vec::new(), Vec::new(), vec![0; BATCH]);
-        Ok(Self { levels, plan, ends, values, pairs: Vec::with_capacity(BATCH), tags, found })
-    }
-
-    fn match_partition(&mut self, lists: &[Vec<u64>]) {
-        let groups = 1 << self.plan.group_bits();
-        let key = |record: u64| (record >> 32) as usize & (groups - 1);
-        group(lists, groups, key, |record| record as u32, &mut self.ends, &mut self.values);
-        let mut start = 0;
-        for index in 0..self.ends.len() {
-            let end = self.ends[index] as usize;
-            self.pair_group(start, end);
-            start = end;
+impl<'s, 'a> Matcher<'s, 'a> {
+    fn new(levels: &'s Levels, plan: &'s Plan, arena: &'s Arena<'a>) -> Self {
+        Self {
+            levels,
+            partition_bits: plan.partition_bits,
+            groups: Groups::new(plan.group_bits()),
+            joiner: Joiner::default(),
+            pairs: Vec::with_capacity(2 * BATCH),
+            tags: vec![0; BATCH],
+            found: Scatter::new(arena, plan.partitions()),
         }
     }
 
-    /// Pairs up `values[start..end]`, which all match and increase.
-    fn pair_group(&mut self, start: usize, end: usize) {
-        for second in start + 1..end {
-            for first in start..second {
-                let (x1, x2) = (self.values[first], self.values[second]);
-                self.pairs.push(u64::from(x1) | u64::from(x2) << 32);
-                if self.pairs.len() == BATCH {
-                    self.place_pairs();
-                }
+    fn match_partition(&mut self, list: &List<'_>) {
+        let groups = self.groups.len();
+        for chunk in list {
+            for &record in chunk.words() {
+                self.groups.push((record >> (32 + KEY_BITS)) as usize % groups, record);
+            }
+        }
+        for group in 0..groups {
+            self.joiner.join(self.groups.take(group), &mut self.pairs);
+            if self.pairs.len() >= BATCH {
+                self.place();
             }
         }
     }
 
-    fn place_pairs(&mut self) {
-        let tags = &mut self.tags[..self.pairs.len()];
-        self.levels.level2.fill_slice(&self.pairs, tags);
-        for (&pair, &e) in self.pairs.iter().zip(&*tags) {
-            self.found.push(top(e, self.plan.level2_bits), Placed { e, pair: Pair(pair) });
+    /// Tags pairs and deals them out by `e`.
+    fn place(&mut self) {
+        for pairs in self.pairs.chunks(BATCH) {
+            let tags = &mut self.tags[..pairs.len()];
+            self.levels.level2.fill_slice(pairs, tags);
+            for (&pair, &e) in pairs.iter().zip(&*tags) {
+                self.found.push(top(e, self.partition_bits) as usize, pair);
+            }
         }
         self.pairs.clear();
     }
 
-    fn finish(mut self) -> Lists<Placed> {
-        self.place_pairs();
-        self.found
+    fn finish(mut self) -> Result<Vec<List<'a>>, BuildError> {
+        self.place();
+        self.found.finish()
     }
 }
 
-impl Partitions {
-    /// Number of pairs in each partition.
-    pub(in super::super) fn counts(&self) -> Vec<usize> {
-        self.parts.iter().map(|lists| lists.iter().map(Vec::len).sum()).collect()
+/// The entries of one partition, a group at a time, in order.
+#[derive(Debug)]
+pub(in super::super) struct Sorted<'w> {
+    workshop: &'w mut Workshop,
+    next: usize,
+    skip_bits: u32,
+}
+
+impl Sorted<'_> {
+    /// The entries of the next group: those that the next page of a vault is for.
+    pub(in super::super) fn next_group(&mut self) -> Option<&[Placed]> {
+        let group = self.next;
+        self.next += 1;
+        let Workshop { groups, sorter, .. } = &mut *self.workshop;
+        (group < groups.len()).then(|| sorter.sort(groups.take(group), self.skip_bits))
+    }
+}
+
+impl Drop for Sorted<'_> {
+    /// Forgets the groups that nobody asked for.
+    fn drop(&mut self) {
+        while self.next < self.workshop.groups.len() {
+            self.workshop.groups.take(self.next);
+            self.next += 1;
+        }
+    }
+}
+
+/// What a thread sorts with.
+#[derive(Debug)]
+struct Workshop {
+    groups: Groups<Placed>,
+    sorter: Sorter,
+    tags: Vec<u64>,
+}
+
+impl Workshop {
+    fn new(plan: &Plan) -> Self {
+        let groups = Groups::new(plan.group_bits());
+        Self { groups, sorter: Sorter::default(), tags: vec![0; BATCH] }
     }
 
-    /// Sorts every partition and gives it, its index and its output to `store`, in parallel.
-    pub(in super::super) fn store<O: Send, E: From<BuildError> + Send>(
+    /// Tags the pairs of a partition and groups them.
+    fn fill(&mut self, levels: &Levels, list: &List<'_>) {
+        let group_bits = levels.size.bits() - GROUP_BITS;
+        let groups = self.groups.len();
+        for pairs in list.iter().flat_map(|chunk| chunk.words().chunks(BATCH)) {
+            let tags = &mut self.tags[..pairs.len()];
+            levels.level2.fill_slice(pairs, tags);
+            for (&pair, &e) in pairs.iter().zip(&*tags) {
+                let group = top(e, group_bits) as usize % groups;
+                self.groups.push(group, Placed { e, pair: Pair(pair) });
+            }
+        }
+    }
+}
+
+impl<'a> Partitions<'_, 'a> {
+    /// Number of pairs in each partition.
+    pub(in super::super) fn counts(&self) -> Vec<usize> {
+        let chunk_len = self.arena.chunk_len();
+        let count = |list: &List<'_>| list.iter().map(|chunk| chunk.len(chunk_len)).sum();
+        self.lists.iter().map(count).collect()
+    }
+
+    /// Sorts the partitions for which there is an output and gives both to `store`, in parallel.
+    pub(in super::super) fn store<O: Send>(
         self,
         pool: &ThreadPool,
         progress: &dyn Progress,
-        outputs: Vec<O>,
-        store: impl Fn(usize, O, &[Placed]) -> Result<(), E> + Sync,
-    ) -> Result<(), E> {
-        let stage = Stage::new(progress, "sort", self.parts.len() as u64);
-        let jobs = self.parts.into_par_iter().zip(outputs).enumerate();
-        let sort = |sorter: &mut Sorter, (index, (lists, output)): (usize, (Vec<_>, O))| {
-            store(index, output, sorter.sort(&lists, self.bits))?;
-            Ok(stage.advance(1)?)
+        outputs: Vec<Option<O>>,
+        store: impl Fn(usize, O, Sorted<'_>) -> Result<(), BuildError> + Sync,
+    ) -> Result<(), BuildError> {
+        let (levels, plan, arena) = (self.levels, self.plan, self.arena);
+        let stage = Stage::new(progress, "sort", self.lists.len() as u64);
+        let outputs: Vec<_> = outputs.into_iter().map(Mutex::new).collect();
+        let wanted = |(index, list): (usize, List<'a>)| match lock(&outputs[index]).is_some() {
+            true => Some((index, list)),
+            false => {
+                arena.give(list);
+                None
+            }
         };
-        pool.install(|| jobs.try_for_each_init(Sorter::default, sort))
+        let lists: Vec<_> = self.lists.into_iter().enumerate().filter_map(wanted).collect();
+        stage.advance((outputs.len() - lists.len()) as u64)?;
+        let queue = Queue::new(arena, lists);
+        arena.run(pool, || {
+            let mut workshop = Workshop::new(plan);
+            while let Some((index, list)) = queue.next()? {
+                workshop.fill(levels, &list);
+                arena.give(list);
+                let skip_bits = plan.size.bits() - GROUP_BITS;
+                let sorted = Sorted { workshop: &mut workshop, next: 0, skip_bits };
+                if let Some(output) = lock(&outputs[index]).take() {
+                    store(index, output, sorted)?;
+                }
+                stage.advance(1)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The whole table of `levels` in one list.
 #[cfg(test)]
 pub(in super::super) fn whole_table(levels: &Levels, threads: usize) -> Vec<Placed> {
-    planned_table(levels, &Plan::new(levels.size, threads))
+    planned_table(levels, &Plan::in_ram(levels.size, threads))
 }
 
 #[cfg(test)]
 fn planned_table(levels: &Levels, plan: &Plan) -> Vec<Placed> {
     use super::super::{NoProgress, pool};
 
-    let pool = pool(plan.tasks).unwrap();
-    let found = build(levels, plan, &pool, &NoProgress).unwrap();
-    let mut parts = vec![Vec::new(); found.counts().len()];
-    let store = |_, part: &mut Vec<Placed>, placed: &[Placed]| {
-        part.extend(placed);
-        Ok::<_, BuildError>(())
+    let pool = pool(plan.threads).unwrap();
+    let mut pages = plan.allocate().unwrap();
+    let file = plan.spills.then(|| tempfile::tempfile().unwrap());
+    let arena = Arena::new(plan, &mut pages, file);
+    let found = build(levels, plan, &arena, &pool, &NoProgress).unwrap();
+    let mut parts = vec![Vec::new(); plan.partitions()];
+    let store = |_, part: &mut Vec<Placed>, mut sorted: Sorted<'_>| {
+        while let Some(group) = sorted.next_group() {
+            part.extend(group);
+        }
+        Ok(())
     };
-    found.store(&pool, &NoProgress, parts.iter_mut().collect(), store).unwrap();
+    found.store(&pool, &NoProgress, parts.iter_mut().map(Some).collect(), store).unwrap();
     parts.concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hash::Context, proof::pool};
+    use crate::{
+        hash::Context,
+        proof::{pairs::Size, pool},
+    };
 
     fn levels(k: u8) -> Levels {
         let contexts = [Context::SpaceTable1, Context::SpaceTable2];
@@ -343,32 +419,18 @@ mod tests {
     }
 
     #[test]
-    fn the_table_does_not_depend_on_how_it_is_cut() {
-        let (levels, size) = (levels(16), Size::new(16).unwrap());
-        let expected = whole_table(&levels, 2);
-        for (level1_bits, level2_bits) in [(1, 1), (1, 7), (11, 1), (11, 11)] {
-            let plan = Plan { size, tasks: 2, level1_bits, level2_bits };
-            assert!(planned_table(&levels, &plan) == expected, "{plan:?}");
-        }
-    }
-
-    #[test]
-    fn ram_that_the_system_does_not_have_is_an_error() {
-        let found = Lists::<u64>::new(0, usize::MAX >> 3).err();
-        let bytes = (usize::MAX >> 3 << 3) as u64;
-        assert_eq!(found, Some(BuildError::OutOfMemory { bytes }));
-        assert!(found.unwrap().to_string().starts_with("the system has no "));
-    }
-
-    #[test]
-    fn plans_stay_within_their_bounds_for_every_size() {
-        for k in Size::MIN..=Size::MAX {
-            let plan = Plan::new(Size::new(k).unwrap(), 3);
-            assert_eq!(plan.values(0).start, 0);
-            assert_eq!(plan.values(2).end, 1 << k);
-            assert!(plan.group_bits() <= 20 && plan.level2_bits <= u32::from(k) - 9);
-            let per_entry = plan.ram_bytes() >> k;
-            assert!((24..48).contains(&per_entry), "k {k}: {per_entry} bytes an entry");
+    fn the_table_does_not_depend_on_memory() {
+        for k in [16, 18] {
+            let expected = naive_table(k);
+            for threads in [1, 3] {
+                let size = Size::new(k).unwrap();
+                let Err(BuildError::RamTooSmall { needed, .. }) = Plan::within(size, threads, 0)
+                else {
+                    panic!("a plan of nothing")
+                };
+                let plan = Plan::within(size, threads, needed).unwrap();
+                assert!(planned_table(&levels(k), &plan) == expected, "{plan:?}");
+            }
         }
     }
 
@@ -381,8 +443,10 @@ mod tests {
                 true
             }
         }
-        let plan = Plan::new(Size::new(16).unwrap(), 1);
-        let found = build(&levels(16), &plan, &pool(1).unwrap(), &Cancelled);
+        let (levels, plan) = (levels(16), Plan::in_ram(Size::new(16).unwrap(), 1));
+        let mut pages = plan.allocate().unwrap();
+        let arena = Arena::new(&plan, &mut pages, None);
+        let found = build(&levels, &plan, &arena, &pool(1).unwrap(), &Cancelled);
         assert_eq!(found.err(), Some(BuildError::Cancelled));
         assert_eq!(BuildError::Cancelled.to_string(), "cancelled");
     }

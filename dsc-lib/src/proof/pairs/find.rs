@@ -12,7 +12,7 @@ use rayon::ThreadPool;
 
 use super::{
     super::{BuildError, Progress},
-    Levels, Placed, Plan, Size, build, top,
+    Arena, Levels, Placed, Plan, Size, build, top,
 };
 
 /// Prefixes in a block of the index.
@@ -42,23 +42,29 @@ impl Table {
         pool: &ThreadPool,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let plan = Plan::new(levels.size, pool.current_num_threads());
-        let found = build(levels, &plan, pool, progress)?;
+        let plan = Plan::in_ram(levels.size, pool.current_num_threads());
+        let mut pages = plan.allocate()?;
+        let arena = Arena::new(&plan, &mut pages, None);
+        let found = build(levels, &plan, &arena, pool, progress)?;
         let counts = found.counts();
         let bits = levels.size.bits();
         let pairs = zeroed(counts.iter().sum())?;
         let mut table = Self { pairs, index: zeroed(blocks(levels.size))?, bits };
-        let parts = table.parts(&counts);
-        found.store(pool, progress, parts, |_, mut part, placed| {
-            part.fill(placed);
-            Ok::<_, BuildError>(())
+        let parts = table.parts(&counts).into_iter().map(Some).collect();
+        found.store(pool, progress, parts, |_, mut part, mut sorted| {
+            let mut placed = Vec::new();
+            while let Some(group) = sorted.next_group() {
+                placed.extend(group);
+            }
+            part.fill(&placed);
+            Ok(())
         })?;
         Ok(table)
     }
 
     /// The most RAM that [`Table::build`] takes, within a few percent.
     pub(in super::super) fn ram_bytes_to_build(size: Size, tasks: usize) -> u64 {
-        let plan = Plan::new(size, tasks);
+        let plan = Plan::in_ram(size, tasks);
         plan.ram_bytes().saturating_add(ram_bytes(size.values(), blocks(size)))
     }
 

@@ -12,14 +12,21 @@
 //!
 //! Checked by the vectors in `space` and `memory` and against a naive build in `build`.
 
+mod arena;
 mod build;
 mod find;
-mod order;
+mod group;
+mod join;
+mod line;
+mod plan;
+mod scatter;
 
+pub(super) use arena::{Arena, temporary_file};
 #[cfg(test)]
 pub(super) use build::whole_table;
-pub(super) use build::{Partitions, Plan, build};
+pub(super) use build::{Sorted, build};
 pub(super) use find::Table;
+pub(super) use plan::Plan;
 
 use std::cmp::Ordering;
 

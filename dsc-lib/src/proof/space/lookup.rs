@@ -15,8 +15,7 @@ use std::{
 use memmap2::Mmap;
 
 use super::{
-    super::{LookupMode, pairs::Pair},
-    file::read_exact_at,
+    super::{LookupMode, file::read_exact_at, pairs::Pair},
     vault::{Fault, Header, PAGE_LEN, Page, VaultError, VaultId, offset_of, read_bucket},
 };
 

@@ -18,8 +18,9 @@
 //!    on attempts names the entries that were tried.
 
 mod check;
-mod file;
+mod journal;
 mod lookup;
+mod output;
 mod plot;
 mod vault;
 

@@ -6,12 +6,13 @@
 //!    marked complete, made durable again and only then renamed.
 //! 2. The file depends on the vault's id alone, not on threads or memory.
 //! 3. Two plotters of one file exclude each other by a lock on the partial file.
+//! 4. A plot that ended early, whatever the reason, leaves its finished segments and a journal of
+//!    them; the next plot of that vault hashes and matches again and writes only the others.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rayon::ThreadPool;
@@ -19,12 +20,15 @@ use thiserror::Error;
 
 use super::{
     super::{
-        BuildError, Progress, Resources, ThreadsError,
-        pairs::{Partitions, Placed, Plan, build, top},
+        BuildError, Progress, Resources, ThreadsError, direct,
+        file::{allocate, allocated_bytes, free_bytes, sync_folder, write_all_at},
+        pages::Pages,
+        pairs::{Arena, Plan, Sorted, build, temporary_file},
     },
-    file::{free_bytes, sync_folder, write_all_at},
+    journal::{Journal, Segment},
     levels,
-    vault::{Header, PAGE_LEN, VaultId, offset_of, write_bucket},
+    output::{self, Output, pages_mut},
+    vault::{Header, VaultId, write_bucket},
 };
 
 /// A vault could not be plotted.
@@ -50,12 +54,18 @@ pub enum PlotError {
         path: PathBuf,
     },
     /// The disk has not enough room.
-    #[error("{}: the vault takes {needed} bytes, {free} are free", path.display())]
+    #[error(
+        "{}: {needed} bytes more are needed, {temporary} of them for temporary files; {free} are \
+         free",
+        path.display()
+    )]
     NoSpace {
         /// The file.
         path: PathBuf,
-        /// Bytes of the vault.
+        /// Bytes that the disk still has to give.
         needed: u64,
+        /// Those of them that are free again when the vault is finished.
+        temporary: u64,
         /// Bytes that were free.
         free: u64,
     },
@@ -71,6 +81,8 @@ pub enum PlotError {
 
 /// Plots vault `id` in the folder of `resources` and returns where it is.
 ///
+/// A plot of this vault that ended early is taken up again.
+///
 /// # Errors
 ///
 /// [`PlotError`]; nothing is left behind under the vault's name.
@@ -80,23 +92,40 @@ pub fn plot(
     progress: &dyn Progress,
 ) -> Result<PathBuf, PlotError> {
     let pool = resources.pool()?;
-    let plan = Plan::new(id.size(), pool.current_num_threads());
-    BuildError::check_ram(plan.ram_bytes(), resources.ram_bytes_max)?;
-    let target = Target { id, folder: &resources.folder };
+    let plan = plan(id, pool.current_num_threads(), resources.ram_bytes_max)?;
+    let target = Target { id, folder: &resources.folder, plan };
     let partial = target.lock()?;
-    let reserved = target.reserve(&partial);
-    let written = reserved.and_then(|()| target.write(&partial, &plan, &pool, progress));
-    if written.is_err() {
-        // Whatever is wrong with the disk, the first error is the one to tell.
-        let _ = fs::remove_file(target.partial());
+    let (journal, done) = target.journal(&partial)?;
+    let mut plotted = Plotted { target, partial, journal, done };
+    let finished = plotted.target.reserve(&plotted.partial).and_then(|()| {
+        plotted.write_missing(&pool, progress)?;
+        plotted.finish().map_err(|source| plotted.target.error(source))
+    });
+    if finished.is_err() && plotted.is_empty() {
+        plotted.target.remove();
     }
-    written.map(|()| target.path())
+    finished.map(|()| plotted.target.path())
+}
+
+/// Plans the build and leaves room for what writing takes.
+fn plan(id: &VaultId, threads: usize, ram_bytes_max: u64) -> Result<Plan, BuildError> {
+    let segments = Plan::in_ram(id.size(), threads).partitions() as u64;
+    let writing = output::ram_bytes(threads, id.buckets() / segments.max(1));
+    let left = ram_bytes_max.saturating_sub(writing);
+    Plan::within(id.size(), threads, left).map_err(|error| match error {
+        BuildError::RamTooSmall { needed, .. } => {
+            let needed = needed.saturating_add(writing);
+            BuildError::RamTooSmall { needed, allowed: ram_bytes_max }
+        }
+        error => error,
+    })
 }
 
 /// The file to be made.
 struct Target<'a> {
     id: &'a VaultId,
     folder: &'a Path,
+    plan: Plan,
 }
 
 impl Target<'_> {
@@ -108,12 +137,16 @@ impl Target<'_> {
         self.folder.join(self.id.file_name() + ".partial")
     }
 
+    fn journal_path(&self) -> PathBuf {
+        self.folder.join(self.id.file_name() + ".journal")
+    }
+
     /// Opens the partial file for this process alone, whatever it holds.
     fn lock(&self) -> Result<File, PlotError> {
         self.check_missing()?;
         fs::create_dir_all(self.folder).map_err(|source| self.error(source))?;
         let (path, mut options) = (self.partial(), OpenOptions::new());
-        let open = options.write(true).create(true).truncate(false).open(&path);
+        let open = options.read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(|source| self.error(source))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -130,89 +163,167 @@ impl Target<'_> {
         if path.exists() { Err(PlotError::Exists { path }) } else { Ok(()) }
     }
 
-    /// Empties the file and makes it as long as the vault, if there is room.
-    fn reserve(&self, file: &File) -> Result<(), PlotError> {
-        file.set_len(0).map_err(|source| self.error(source))?;
-        self.check_space()?;
-        file.set_len(self.id.file_len()).map_err(|source| self.error(source))
-    }
-
-    fn check_space(&self) -> Result<(), PlotError> {
-        match free_bytes(self.folder) {
-            Some(free) if free < self.id.file_len() => Err(self.no_space(free)),
-            _ => Ok(()),
+    /// The journal and what it says is in the partial file, which is nothing if that was cut.
+    fn journal(&self, partial: &File) -> Result<(Journal, Vec<Option<Segment>>), PlotError> {
+        let bits = self.plan.partitions().ilog2();
+        let open = Journal::open(&self.journal_path(), self.id, bits);
+        let (mut journal, found) = open.map_err(|source| self.error(source))?;
+        let mut done = vec![None; self.plan.partitions()];
+        let len = partial.metadata().map_err(|source| self.error(source))?.len();
+        if len != self.id.file_len() {
+            journal.clear().map_err(|source| self.error(source))?;
+            return Ok((journal, done));
         }
+        for segment in found {
+            if let Some(slot) = done.get_mut(segment.index as usize) {
+                *slot = Some(segment);
+            }
+        }
+        Ok((journal, done))
     }
 
-    fn no_space(&self, free: u64) -> PlotError {
-        PlotError::NoSpace { path: self.path(), needed: self.id.file_len(), free }
+    /// Makes the file as long as the vault and takes the room for it, if there is enough.
+    fn reserve(&self, file: &File) -> Result<(), PlotError> {
+        let free = free_bytes(self.folder);
+        if free.is_some_and(|free| free < self.needed(file)) {
+            return Err(self.no_space(file, free.unwrap_or_default()));
+        }
+        direct::enable(file);
+        allocate(file, self.id.file_len()).map_err(|source| self.error(source))
+    }
+
+    /// Bytes that the disk still has to give.
+    fn needed(&self, file: &File) -> u64 {
+        let missing = self.id.file_len().saturating_sub(allocated_bytes(file));
+        missing.saturating_add(self.plan.disk_bytes())
+    }
+
+    fn no_space(&self, file: &File, free: u64) -> PlotError {
+        let (needed, temporary) = (self.needed(file), self.plan.disk_bytes());
+        PlotError::NoSpace { path: self.path(), needed, temporary, free }
     }
 
     fn error(&self, source: io::Error) -> PlotError {
-        match source.kind() {
-            ErrorKind::StorageFull => self.no_space(free_bytes(self.folder).unwrap_or_default()),
+        match (source.kind(), File::open(self.partial())) {
+            (ErrorKind::StorageFull, Ok(file)) => {
+                self.no_space(&file, free_bytes(self.folder).unwrap_or_default())
+            }
             _ => PlotError::Io { path: self.partial(), source },
         }
     }
 
-    fn write(
-        &self,
-        file: &File,
-        plan: &Plan,
+    /// Removes what nobody can go on with.
+    fn remove(&self) {
+        // Whatever is wrong with the disk, the first error is the one to tell.
+        let _ = fs::remove_file(self.journal_path());
+        let _ = fs::remove_file(self.partial());
+    }
+}
+
+/// A vault some of whose segments are written.
+struct Plotted<'a> {
+    target: Target<'a>,
+    partial: File,
+    journal: Journal,
+    done: Vec<Option<Segment>>,
+}
+
+impl Plotted<'_> {
+    fn is_empty(&self) -> bool {
+        self.done.iter().all(Option::is_none)
+    }
+
+    /// Builds the table and writes the segments that are not there yet.
+    fn write_missing(
+        &mut self,
         pool: &ThreadPool,
         progress: &dyn Progress,
     ) -> Result<(), PlotError> {
-        let found = build(&levels(self.id), plan, pool, progress)?;
-        let pairs = found.counts().into_iter().fold(0, |sum: u64, n| sum.saturating_add(n as u64));
-        let dropped = self.write_buckets(file, found, pool, progress)?;
-        let header = Header { id: *self.id, complete: false, pairs, dropped };
-        self.finish(file, header).map_err(|source| self.error(source))
+        if self.done.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let plan = self.target.plan;
+        let temporary = plan.disk_bytes() > 0;
+        let temporary = temporary.then(|| temporary_file(self.target.folder)).transpose()?;
+        let mut pages = plan.allocate()?;
+        let arena = Arena::new(&plan, &mut pages, temporary);
+        self.write_from(&arena, pool, progress)
     }
 
-    /// Writes every bucket; returns how many pairs were dropped.
-    fn write_buckets(
-        &self,
-        file: &File,
-        found: Partitions,
+    fn write_from(
+        &mut self,
+        arena: &Arena<'_>,
         pool: &ThreadPool,
         progress: &dyn Progress,
-    ) -> Result<u64, PlotError> {
-        let partitions = found.counts().len();
-        let buckets = self.id.buckets().checked_div(partitions as u64).unwrap_or_default();
-        let dropped = AtomicU64::new(0);
-        found.store(pool, progress, vec![(); partitions], |index, (), placed| {
-            let first = buckets.saturating_mul(index as u64);
-            let (bytes, more) = self.pages(first, buckets, placed);
-            dropped.fetch_add(more, Ordering::Relaxed);
-            let offset = offset_of(first.saturating_add(1));
-            write_all_at(file, &bytes, offset).map_err(|source| self.error(source))
-        })?;
-        Ok(dropped.into_inner())
-    }
-
-    /// Makes the pages of `count` buckets from `first` on; returns how many pairs were dropped.
-    fn pages(&self, first: u64, count: u64, placed: &[Placed]) -> (Vec<u8>, u64) {
-        let count = usize::try_from(count).unwrap_or_default();
-        let mut bytes = vec![0; count.saturating_mul(PAGE_LEN)];
-        let (mut rest, mut dropped, bits) = (placed, 0_u64, self.id.bucket_bits());
-        for (bucket, page) in (first..).zip(bytes.as_chunks_mut().0) {
-            let end = rest.partition_point(|placed| top(placed.e, bits) <= bucket);
-            let (entries, others) = rest.split_at_checked(end).unwrap_or_default();
-            dropped = dropped.saturating_add(write_bucket(page, bucket, self.id, entries));
-            rest = others;
-        }
-        (bytes, dropped)
+    ) -> Result<(), PlotError> {
+        let (target, plan) = (&self.target, &self.target.plan);
+        let id = target.id;
+        let levels = levels(id);
+        let found = build(&levels, plan, arena, pool, progress);
+        let found = found.map_err(|error| target.build_error(error))?;
+        let segments = plan.partitions() as u64;
+        let buckets = id.buckets() / segments.max(1);
+        let threads = pool.current_num_threads();
+        let output = Output::new(&self.partial, &mut self.journal, threads, segments, buckets)?;
+        let jobs = self.done.iter_mut().zip(found.counts()).map(|(done, pairs)| {
+            let missing = done.is_none();
+            missing.then_some((done, u32::try_from(pairs).unwrap_or(u32::MAX)))
+        });
+        let jobs = jobs.collect();
+        let stored = output.run(|| {
+            found.store(pool, progress, jobs, |index, (done, pairs), sorted| {
+                let mut pages = output.buffer()?;
+                let first = buckets.saturating_mul(index as u64);
+                let dropped = write_pages(&mut pages, id, first, sorted);
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let segment = Segment { index, pairs, dropped };
+                output.give(segment, pages);
+                *done = Some(segment);
+                Ok(())
+            })
+        });
+        let stored = stored.map_err(|source| target.error(source))?;
+        stored.map_err(|error| target.build_error(error))
     }
 
     /// Makes the pages durable, then the header that says so, then the name.
-    fn finish(&self, file: &File, header: Header) -> io::Result<()> {
-        write_all_at(file, &header.to_page(), 0)?;
-        file.sync_all()?;
-        write_all_at(file, &Header { complete: true, ..header }.to_page(), 0)?;
-        file.sync_all()?;
-        fs::rename(self.partial(), self.path())?;
-        sync_folder(self.folder)
+    fn finish(&self) -> io::Result<()> {
+        let sum = |field: fn(&Segment) -> u32| {
+            let fields = self.done.iter().flatten().map(|segment| u64::from(field(segment)));
+            fields.fold(0, u64::saturating_add)
+        };
+        let (pairs, dropped) = (sum(|segment| segment.pairs), sum(|segment| segment.dropped));
+        let header = Header { id: *self.target.id, complete: false, pairs, dropped };
+        // The header is not in memory that direct output accepts.
+        direct::disable(&self.partial);
+        write_all_at(&self.partial, &header.to_page(), 0)?;
+        self.partial.sync_all()?;
+        write_all_at(&self.partial, &Header { complete: true, ..header }.to_page(), 0)?;
+        self.partial.sync_all()?;
+        fs::rename(self.target.partial(), self.target.path())?;
+        sync_folder(self.target.folder)?;
+        fs::remove_file(self.target.journal_path())
     }
+}
+
+impl Target<'_> {
+    /// A disk that is full of temporary files is full.
+    fn build_error(&self, error: BuildError) -> PlotError {
+        match error {
+            BuildError::TemporaryFull => self.error(ErrorKind::StorageFull.into()),
+            error => error.into(),
+        }
+    }
+}
+
+/// Makes the pages of the buckets from `first` on; returns how many pairs were dropped.
+fn write_pages(pages: &mut Pages, id: &VaultId, first: u64, mut sorted: Sorted<'_>) -> u32 {
+    let mut dropped = 0_u64;
+    for (bucket, page) in (first..).zip(pages_mut(pages)) {
+        let placed = sorted.next_group().unwrap_or_default();
+        dropped = dropped.saturating_add(write_bucket(page, bucket, id, placed));
+    }
+    u32::try_from(dropped).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -220,15 +331,30 @@ mod tests {
     use super::*;
     use crate::proof::testing::vector_miner;
 
+    fn target<'a>(id: &'a VaultId, folder: &'a Path) -> Target<'a> {
+        let needed = match plan(id, 1, 1) {
+            Err(BuildError::RamTooSmall { needed, allowed: 1 }) => needed,
+            other => panic!("{other:?}"),
+        };
+        let plan = plan(id, 1, needed).unwrap();
+        assert!(plan.disk_bytes() > 0);
+        Target { id, folder, plan }
+    }
+
     #[test]
     fn a_full_disk_is_told_apart_from_other_failures() {
         let folder = tempfile::tempdir().unwrap();
         let id = VaultId::new(vector_miner(), 16, 0).unwrap();
-        let target = Target { id: &id, folder: folder.path() };
+        let target = target(&id, folder.path());
+        let file = target.lock().unwrap();
         let full = target.error(ErrorKind::StorageFull.into());
-        assert!(matches!(full, PlotError::NoSpace { needed: 528_384, .. }), "{full}");
-        let text = target.no_space(7).to_string();
-        assert!(text.ends_with(": the vault takes 528384 bytes, 7 are free"), "{text}");
+        assert!(matches!(full, PlotError::NoSpace { .. }), "{full}");
+        let (text, temporary) = (target.no_space(&file, 7).to_string(), target.plan.disk_bytes());
+        let needed = 528_384 + temporary;
+        let expected = format!(
+            ": {needed} bytes more are needed, {temporary} of them for temporary files; 7 are free"
+        );
+        assert!(text.ends_with(&expected), "{text}");
         let other = target.error(ErrorKind::PermissionDenied.into());
         assert!(matches!(other, PlotError::Io { .. }), "{other}");
     }

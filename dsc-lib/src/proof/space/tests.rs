@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{file::write_all_at, *};
+use super::{super::file::write_all_at, *};
 use crate::proof::{
     BuildError, LookupMode, NoProgress,
     pairs::{Placed, whole_table},

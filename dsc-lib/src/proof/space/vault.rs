@@ -56,7 +56,7 @@ const FORMAT: u16 = 1;
 const COUNT_AT: usize = 4088;
 const FORMAT_AT: usize = 4090;
 const CRC_AT: usize = 4092;
-const ID_LEN: usize = 53;
+pub(super) const ID_LEN: usize = 53;
 
 /// One page.
 pub(super) type Page = [u8; PAGE_LEN];
@@ -112,7 +112,7 @@ impl VaultId {
         format!("space-{owner}-{fingerprint}-k{}-i{}.vault", self.k(), self.index)
     }
 
-    fn to_bytes(self) -> [u8; ID_LEN] {
+    pub(super) fn to_bytes(self) -> [u8; ID_LEN] {
         let mut bytes = [0; ID_LEN];
         put(&mut bytes, 0, &self.miner.address.0);
         put(&mut bytes, 32, &self.miner.fingerprint.0);

@@ -48,6 +48,39 @@ pub(super) fn free_bytes(_folder: &Path) -> Option<u64> {
     None
 }
 
+/// Makes `file` `len` bytes long and takes the room for them, where the file system can.
+#[cfg(target_os = "linux")]
+pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    use rustix::{
+        fs::{FallocateFlags, fallocate},
+        io::Errno,
+    };
+
+    match fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(len),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)
+}
+
+/// Bytes of the disk that `file` has already.
+#[cfg(unix)]
+pub(super) fn allocated_bytes(file: &File) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+
+    file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(512))
+}
+
+#[cfg(not(unix))]
+pub(super) fn allocated_bytes(_file: &File) -> u64 {
+    0
+}
+
 /// Makes the names in `folder` durable.
 #[cfg(unix)]
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {

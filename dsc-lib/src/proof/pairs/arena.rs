@@ -1,0 +1,255 @@
+//! The RAM of a build, given out in chunks; what does not fit goes to a temporary file.
+//!
+//! Chunks are lent to whoever fills them and come back when they were read. When few are left and
+//! there is a file, a full chunk is written to it and lent again. The file has no name, so nothing
+//! is left of it however the program ends.
+//!
+//! # Invariants
+//!
+//! 1. A chunk has one owner at a time: it is an exclusive slice that moves.
+//! 2. Whoever waits for a chunk is woken when one is free or the build has failed.
+//! 3. The file is read only after the [`Arena::run`] that wrote it, which waits for the writers.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use rayon::ThreadPool;
+
+use super::{
+    super::{
+        BuildError, direct,
+        file::{read_exact_at, write_all_at},
+        pages::Pages,
+    },
+    Plan,
+    line::{LINE, Line, words},
+};
+
+/// Writes under way at once; a disk is slower when it has nothing queued.
+const WRITERS: usize = 3;
+/// Chunks written in one go.
+const WRITE_CHUNKS: usize = 16;
+
+/// A part of a list.
+#[derive(Debug)]
+pub(super) enum Chunk<'a> {
+    /// The first `used` words of `lines`.
+    Ram { lines: &'a mut [Line], used: usize },
+    /// As many words as a chunk has, at this place of the file.
+    Disk { slot: u64 },
+}
+
+impl Chunk<'_> {
+    /// Words that it holds, of at most `chunk_len`.
+    pub(super) const fn len(&self, chunk_len: usize) -> usize {
+        match self {
+            Self::Ram { used, .. } => *used,
+            Self::Disk { .. } => chunk_len,
+        }
+    }
+
+    /// The words of a chunk that is in RAM.
+    pub(super) fn words(&self) -> &[u64] {
+        match self {
+            Self::Ram { lines, used } => words(lines).get(..*used).unwrap_or_default(),
+            Self::Disk { .. } => &[],
+        }
+    }
+}
+
+/// Where chunks come from.
+#[derive(Debug)]
+pub(in super::super) struct Arena<'a> {
+    /// Words in a chunk.
+    chunk_len: usize,
+    state: Mutex<State<'a>>,
+    changed: Condvar,
+    file: Option<File>,
+}
+
+#[derive(Debug, Default)]
+struct State<'a> {
+    free: Vec<&'a mut [Line]>,
+    /// Chunks to be written, in the order of their slots.
+    full: Vec<(u64, &'a mut [Line])>,
+    /// Slots of the file that were given out.
+    slots: u64,
+    /// Free chunks that are not for keeping full ones in RAM.
+    reserve: usize,
+    closed: bool,
+    failed: Option<BuildError>,
+}
+
+impl<'a> Arena<'a> {
+    /// Cuts up `pages`, which are what [`Plan::allocate`] gave; a plan that spills does so to
+    /// `file`.
+    pub(in super::super) fn new(plan: &Plan, pages: &'a mut Pages, file: Option<File>) -> Self {
+        let chunk_len = plan.chunk_len();
+        let free = pages.as_mut_slice().chunks_exact_mut(chunk_len / LINE).rev().collect();
+        let state = State { free, ..State::default() };
+        Self { chunk_len, state: Mutex::new(state), changed: Condvar::new(), file }
+    }
+
+    pub(super) const fn chunk_len(&self) -> usize {
+        self.chunk_len
+    }
+
+    pub(super) const fn spills(&self) -> bool {
+        self.file.is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'g>(&self, guard: MutexGuard<'g, State<'a>>) -> MutexGuard<'g, State<'a>> {
+        self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets how many free chunks full ones may not be kept in.
+    pub(super) fn reserve(&self, chunks: u64) {
+        self.lock().reserve = usize::try_from(chunks).unwrap_or(usize::MAX);
+    }
+
+    /// A free chunk, sooner or later.
+    pub(super) fn take(&self) -> Result<&'a mut [Line], BuildError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if let Some(lines) = state.free.pop() {
+                return Ok(lines);
+            }
+            if !self.spills() {
+                let bytes = (self.chunk_len as u64).saturating_mul(8);
+                return Err(BuildError::OutOfMemory { bytes });
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Keeps a full chunk in RAM or sends it to the file.
+    pub(super) fn retire(&self, lines: &'a mut [Line]) -> Chunk<'a> {
+        let mut state = self.lock();
+        if !self.spills() || state.free.len() > state.reserve {
+            return Chunk::Ram { used: self.chunk_len, lines };
+        }
+        let slot = state.slots;
+        state.slots = slot.saturating_add(1);
+        state.full.push((slot, lines));
+        self.changed.notify_all();
+        Chunk::Disk { slot }
+    }
+
+    /// Takes back the chunks of a list that was read.
+    pub(super) fn give(&self, chunks: Vec<Chunk<'a>>) {
+        let lines = chunks.into_iter().filter_map(|chunk| match chunk {
+            Chunk::Ram { lines, .. } => Some(lines),
+            Chunk::Disk { .. } => None,
+        });
+        self.lock().free.extend(lines);
+        if self.spills() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Brings a chunk to RAM.
+    pub(super) fn load(&self, chunk: Chunk<'a>) -> Result<Chunk<'a>, BuildError> {
+        let (Chunk::Disk { slot }, Some(file)) = (&chunk, &self.file) else { return Ok(chunk) };
+        let (lines, offset) = (self.take()?, self.offset(*slot));
+        let read = read_exact_at(file, bytemuck::cast_slice_mut(lines), offset);
+        read.map_err(|error| self.fail(temporary_error(&error)))?;
+        Ok(Chunk::Ram { used: self.chunk_len, lines })
+    }
+
+    fn offset(&self, slot: u64) -> u64 {
+        slot.saturating_mul((self.chunk_len as u64).saturating_mul(8))
+    }
+
+    /// Lets everybody know that the build is over.
+    pub(super) fn fail(&self, error: BuildError) -> BuildError {
+        let mut state = self.lock();
+        state.failed.get_or_insert_with(|| error.clone());
+        self.changed.notify_all();
+        error
+    }
+
+    /// Runs `work` on every thread of `pool`, with the file being written meanwhile.
+    pub(super) fn run<R: Send>(
+        &self,
+        pool: &ThreadPool,
+        work: impl Fn() -> Result<R, BuildError> + Sync,
+    ) -> Result<Vec<R>, BuildError> {
+        let work = || work().map_err(|error| self.fail(error));
+        let Some(file) = &self.file else {
+            return pool.broadcast(|_| work()).into_iter().collect();
+        };
+        self.lock().closed = false;
+        let results = thread::scope(|scope| {
+            for _ in 0..WRITERS {
+                scope.spawn(|| self.write(file));
+            }
+            let results = pool.broadcast(|_| work());
+            self.lock().closed = true;
+            self.changed.notify_all();
+            results
+        });
+        // Writing may have failed after the last of the work was done.
+        let failed = self.lock().failed.clone();
+        failed.map_or_else(|| results.into_iter().collect(), Err)
+    }
+
+    /// Writes full chunks until the arena is closed and none is left.
+    fn write(&self, file: &File) {
+        while let Some(batch) = self.next_batch() {
+            let written = batch.iter().try_for_each(|(slot, lines)| {
+                write_all_at(file, bytemuck::cast_slice(lines), self.offset(*slot))
+            });
+            let mut state = self.lock();
+            if let Err(error) = written {
+                state.failed.get_or_insert_with(|| temporary_error(&error));
+            }
+            state.free.extend(batch.into_iter().map(|(_, lines)| lines));
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next_batch(&self) -> Option<Vec<(u64, &'a mut [Line])>> {
+        let mut state = self.lock();
+        loop {
+            if !state.full.is_empty() {
+                let count = state.full.len().min(WRITE_CHUNKS);
+                return Some(state.full.drain(..count).collect());
+            }
+            if state.closed || state.failed.is_some() {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+}
+
+/// Makes a file without a name in `folder`.
+///
+/// # Errors
+///
+/// [`BuildError`] if the system refuses.
+pub(in super::super) fn temporary_file(folder: &Path) -> Result<File, BuildError> {
+    let file = tempfile::tempfile_in(folder).map_err(|error| temporary_error(&error))?;
+    direct::enable(&file);
+    Ok(file)
+}
+
+fn temporary_error(error: &io::Error) -> BuildError {
+    match error.kind() {
+        io::ErrorKind::StorageFull => BuildError::TemporaryFull,
+        _ => BuildError::Temporary { reason: error.to_string() },
+    }
+}

@@ -1,0 +1,169 @@
+//! Grouping what fits the cache, and sorting a group.
+//!
+//! A partition is first dealt out to groups of about 512, each a page of a vault; a group fits the
+//! first-level cache, where it is paired up or sorted.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "hot loops over our own records; counts fit 32 bits because a partition does"
+)]
+
+use super::{Placed, plan::GROUP_BITS};
+
+/// Items that a group has room for: what is expected and five standard deviations. More go to a
+/// list of their own, which is slow and right.
+pub(super) const CAPACITY: usize = (1 << GROUP_BITS) + 128;
+
+/// Items by group.
+#[derive(Debug)]
+pub(super) struct Groups<T> {
+    counts: Vec<u32>,
+    slots: Vec<T>,
+    overflow: Vec<(usize, T)>,
+    whole: Vec<T>,
+}
+
+impl<T: Copy + Default> Groups<T> {
+    /// Makes room for `2^bits` groups.
+    pub(super) fn new(bits: u32) -> Self {
+        let (overflow, whole) = (Vec::new(), Vec::new());
+        Self {
+            counts: vec![0; 1 << bits],
+            slots: vec![T::default(); CAPACITY << bits],
+            overflow,
+            whole,
+        }
+    }
+
+    /// Number of groups.
+    pub(super) const fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, group: usize, item: T) {
+        let count = &mut self.counts[group];
+        let used = *count as usize;
+        *count += 1;
+        if used < CAPACITY {
+            self.slots[group * CAPACITY + used] = item;
+        } else {
+            self.overflow.push((group, item));
+        }
+    }
+
+    /// The items of one group in the order they came, which are forgotten at the next call.
+    pub(super) fn take(&mut self, group: usize) -> &[T] {
+        let count = std::mem::take(&mut self.counts[group]) as usize;
+        let kept = &self.slots[group * CAPACITY..][..count.min(CAPACITY)];
+        if count <= CAPACITY {
+            return kept;
+        }
+        self.whole.clear();
+        self.whole.extend(kept);
+        self.whole.extend(self.overflow.extract_if(.., |(of, _)| *of == group).map(|(_, t)| t));
+        &self.whole
+    }
+}
+
+/// Sorts groups one after another, keeping its buffers.
+#[derive(Debug)]
+pub(super) struct Sorter {
+    ends: [u32; 1 << GROUP_BITS],
+    sorted: Vec<Placed>,
+}
+
+impl Default for Sorter {
+    fn default() -> Self {
+        Self { ends: [0; 1 << GROUP_BITS], sorted: Vec::with_capacity(CAPACITY) }
+    }
+}
+
+impl Sorter {
+    /// Returns `items` in order; the top `skip_bits` bits of their `e` agree.
+    ///
+    /// A counting pass over the next bits leaves about one item in a place, so that insertion
+    /// hardly moves anything.
+    pub(super) fn sort(&mut self, items: &[Placed], skip_bits: u32) -> &[Placed] {
+        let place = |item: &Placed| ((item.e << skip_bits) >> (64 - GROUP_BITS)) as usize;
+        self.ends.fill(0);
+        items.iter().for_each(|item| self.ends[place(item)] += 1);
+        starts_from_counts(&mut self.ends);
+        self.sorted.resize(items.len(), Placed::default());
+        for item in items {
+            let slot = &mut self.ends[place(item)];
+            self.sorted[*slot as usize] = *item;
+            *slot += 1;
+        }
+        insertion_sort(&mut self.sorted);
+        &self.sorted
+    }
+}
+
+/// Turns counts into the sum of the counts before each.
+fn starts_from_counts(counts: &mut [u32]) {
+    let mut sum = 0;
+    for count in counts {
+        sum += std::mem::replace(count, sum);
+    }
+}
+
+/// Sorts what is nearly sorted.
+fn insertion_sort(items: &mut [Placed]) {
+    for end in 1..items.len() {
+        let item = items[end];
+        let mut slot = end;
+        while slot > 0 && item < items[slot - 1] {
+            items[slot] = items[slot - 1];
+            slot -= 1;
+        }
+        items[slot] = item;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::Pair, *};
+
+    proptest! {
+        #[test]
+        fn a_group_comes_out_sorted(
+            skip_bits in 0_u32..24,
+            items in prop::collection::vec((any::<u64>(), any::<u64>()), 0..700),
+        ) {
+            let place = |(e, pair)| Placed { e: e >> skip_bits, pair: Pair(pair) };
+            let items: Vec<_> = items.into_iter().map(place).collect();
+            let mut expected = items.clone();
+            expected.sort_unstable();
+            let mut sorter = Sorter::default();
+            prop_assert_eq!(sorter.sort(&items, skip_bits), expected.clone());
+            prop_assert_eq!(sorter.sort(&items, skip_bits), expected);
+        }
+    }
+
+    #[test]
+    fn equal_tags_are_ordered_by_pair() {
+        let place = |pair| Placed { e: 1 << 63, pair: Pair(pair) };
+        let items = [place(5 << 32 | 2), place(4 << 32 | 2), place(9 << 32 | 1)];
+        let mut sorter = Sorter::default();
+        let pairs: Vec<u64> = sorter.sort(&items, 0).iter().map(|placed| placed.pair.0).collect();
+        assert_eq!(pairs, [9 << 32 | 1, 4 << 32 | 2, 5 << 32 | 2]);
+    }
+
+    #[test]
+    fn a_group_that_is_overfull_keeps_everything() {
+        let mut groups = Groups::new(1);
+        for item in 0..2_000_u64 {
+            groups.push((item % 3 == 0).into(), item);
+        }
+        let expected: Vec<u64> = (0..2_000).filter(|item| item % 3 != 0).collect();
+        assert_eq!(groups.take(0), expected);
+        assert_eq!(groups.take(1).len(), 667);
+        assert!(groups.take(0).is_empty());
+        groups.push(0, 7);
+        assert_eq!(groups.take(0), [7]);
+    }
+}
