@@ -321,12 +321,12 @@ impl<'a> Partitions<'_, 'a> {
         let (levels, plan, arena) = (self.levels, self.plan, self.arena);
         let stage = Stage::new(progress, "sort", self.lists.len() as u64);
         let outputs: Vec<_> = outputs.into_iter().map(Mutex::new).collect();
-        let wanted = |(index, list): (usize, List<'a>)| match lock(&outputs[index]).is_some() {
-            true => Some((index, list)),
-            false => {
-                arena.give(list);
-                None
+        let wanted = |(index, list): (usize, List<'a>)| {
+            if lock(&outputs[index]).is_some() {
+                return Some((index, list));
             }
+            arena.give(list);
+            None
         };
         let lists: Vec<_> = self.lists.into_iter().enumerate().filter_map(wanted).collect();
         stage.advance((outputs.len() - lists.len()) as u64)?;

@@ -88,7 +88,9 @@ impl Sorter {
     pub(super) fn sort(&mut self, items: &[Placed], skip_bits: u32) -> &[Placed] {
         let place = |item: &Placed| ((item.e << skip_bits) >> (64 - GROUP_BITS)) as usize;
         self.ends.fill(0);
-        items.iter().for_each(|item| self.ends[place(item)] += 1);
+        for item in items {
+            self.ends[place(item)] += 1;
+        }
         starts_from_counts(&mut self.ends);
         self.sorted.resize(items.len(), Placed::default());
         for item in items {

@@ -60,7 +60,7 @@ impl Plan {
             spills: false,
         };
         // A sixteenth of a list, so that what is reserved and not used stays small.
-        let list_bytes = plan.records_bytes() / (plan.threads as u64) >> partition_bits;
+        let list_bytes = (plan.records_bytes() / (plan.threads as u64)) >> partition_bits;
         plan.chunk_bytes = chunk_bytes(list_bytes / 16);
         let full = plan.records_bytes().div_ceil(plan.chunk_bytes);
         plan.chunks = full + 2 * plan.tails() + plan.partition_chunks() * plan.threads as u64;

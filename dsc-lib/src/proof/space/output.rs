@@ -18,7 +18,7 @@ use std::{
 use super::{
     super::{BuildError, direct, file::write_all_at, pages::Pages},
     journal::{Journal, Segment},
-    vault::{PAGE_LEN, offset_of},
+    vault::{PAGE_LEN, VaultId, offset_of},
 };
 
 /// Writes under way at once.
@@ -63,12 +63,12 @@ impl<'a> Output<'a> {
         file: &'a File,
         journal: &'a mut Journal,
         threads: usize,
-        segments: u64,
+        id: &VaultId,
         segment_pages: u64,
     ) -> Result<Self, BuildError> {
         let len = usize::try_from(offset_of(segment_pages)).unwrap_or(usize::MAX);
         let free = (0..buffers(threads)).map(|_| Pages::zeroed(len)).collect::<Result<_, _>>()?;
-        let part = offset_of(segments.saturating_mul(segment_pages)) / CHECKPOINTS;
+        let part = id.file_len().checked_div(CHECKPOINTS).unwrap_or_default();
         Ok(Self {
             file,
             segment_pages,

@@ -109,8 +109,8 @@ pub fn plot(
 
 /// Plans the build and leaves room for what writing takes.
 fn plan(id: &VaultId, threads: usize, ram_bytes_max: u64) -> Result<Plan, BuildError> {
-    let segments = Plan::in_ram(id.size(), threads).partitions() as u64;
-    let writing = output::ram_bytes(threads, id.buckets() / segments.max(1));
+    let segment_pages = segment_pages(id, &Plan::in_ram(id.size(), threads));
+    let writing = output::ram_bytes(threads, segment_pages);
     let left = ram_bytes_max.saturating_sub(writing);
     Plan::within(id.size(), threads, left).map_err(|error| match error {
         BuildError::RamTooSmall { needed, .. } => {
@@ -119,6 +119,11 @@ fn plan(id: &VaultId, threads: usize, ram_bytes_max: u64) -> Result<Plan, BuildE
         }
         error => error,
     })
+}
+
+/// Buckets in a segment.
+fn segment_pages(id: &VaultId, plan: &Plan) -> u64 {
+    id.buckets().checked_div(plan.partitions() as u64).unwrap_or_default()
 }
 
 /// The file to be made.
@@ -261,10 +266,8 @@ impl Plotted<'_> {
         let levels = levels(id);
         let found = build(&levels, plan, arena, pool, progress);
         let found = found.map_err(|error| target.build_error(error))?;
-        let segments = plan.partitions() as u64;
-        let buckets = id.buckets() / segments.max(1);
-        let threads = pool.current_num_threads();
-        let output = Output::new(&self.partial, &mut self.journal, threads, segments, buckets)?;
+        let (buckets, threads) = (segment_pages(id, plan), pool.current_num_threads());
+        let output = Output::new(&self.partial, &mut self.journal, threads, id, buckets)?;
         let jobs = self.done.iter_mut().zip(found.counts()).map(|(done, pairs)| {
             let missing = done.is_none();
             missing.then_some((done, u32::try_from(pairs).unwrap_or(u32::MAX)))
