@@ -15,11 +15,13 @@
 mod build;
 mod find;
 mod order;
+mod select;
 
 #[cfg(test)]
 pub(super) use build::whole_table;
 pub(super) use build::{Partitions, Plan, build};
 pub(super) use find::Table;
+pub(super) use select::select;
 
 use std::cmp::Ordering;
 
