@@ -181,7 +181,7 @@ fn faulty(path: &Path, report: &Report, context: &Context<'_>) -> Failure {
 
 /// What a repair changed.
 #[derive(Debug, Serialize)]
-struct Repaired {
+struct RepairDocument {
     #[serde(flatten)]
     vault: VaultDocument,
     /// Bytes of the file before.
@@ -191,7 +191,7 @@ struct Repaired {
     pages: Vec<u64>,
 }
 
-impl Document for Repaired {
+impl Document for RepairDocument {
     const SCHEMA: &'static str = "dsc.vault.repair/1";
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -218,7 +218,7 @@ pub(super) fn repair(args: &Repair, context: &Context<'_>) -> Result<(), Failure
     let (upkeep, watched) = (args.means.upkeep()?, Watched::new(context)?);
     let done = space::repair(&args.file, &upkeep, &watched);
     let done = done.map_err(|error| repair_failure(&error))?;
-    context.output.document(&Repaired {
+    context.output.document(&RepairDocument {
         vault: VaultDocument::new(&args.file, &done.header),
         bytes_before: done.len_before,
         pages_repaired: done.pages.len() as u64,

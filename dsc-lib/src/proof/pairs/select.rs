@@ -64,7 +64,7 @@ pub(in super::super) fn select(
             lists.fill(levels, &plan, pass, &stage)?;
             let found = lists.match_all(levels, &plan, wanted, &stage)?;
             pairs += found.iter().map(|part| part.pairs).sum::<u64>();
-            found.into_iter().for_each(|part| placed.extend(part.placed));
+            placed.extend(found.into_iter().flat_map(|part| part.placed));
         }
         placed.par_sort_unstable();
         Ok(Selected { pairs, placed })
@@ -114,7 +114,7 @@ impl Plan {
     fn ram_bytes(&self) -> u64 {
         let list_len = self.capacity() * size_of::<u64>() + size_of::<Vec<u64>>();
         // For grouping, a count for each match value and about two values.
-        let matcher_len = (4 * size_of::<u32>() << self.part_bits) + 4 * BATCH * size_of::<u64>();
+        let matcher_len = ((4 * size_of::<u32>()) << self.part_bits) + 4 * BATCH * size_of::<u64>();
         (self.tasks * (self.parts() * list_len + matcher_len)) as u64
     }
 

@@ -30,6 +30,8 @@ use super::{
 /// What stands for the number of entries of a page that is damaged.
 const DAMAGED: u16 = u16::MAX;
 
+/// RAM that each bucket takes in a census: a limit and two counts.
+const BUCKET_LEN: u64 = (size_of::<u64>() + 2 * size_of::<u16>()) as u64;
 /// RAM that the pairs of a bucket take while they are sought: 600 of them, in lists that grow.
 const REBUILT_LEN: u64 = 600 * 2 * size_of::<Placed>() as u64;
 
@@ -46,7 +48,7 @@ pub(super) struct Census {
 impl Census {
     /// RAM that the census of vault `id` takes.
     const fn ram_bytes(id: &VaultId) -> u64 {
-        id.buckets().saturating_mul((size_of::<u64>() + 2 * size_of::<u16>()) as u64)
+        id.buckets().saturating_mul(BUCKET_LEN)
     }
 
     /// Starts with every page damaged; counting will take at most `ram_bytes_max` of RAM.

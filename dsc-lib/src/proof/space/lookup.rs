@@ -233,8 +233,10 @@ fn mapped(map: &Mmap, number: u64, len: usize) -> Result<&[u8], Fault> {
     let offset = offset_of(number);
     let rest = usize::try_from(offset).ok().and_then(|start| map.get(start..));
     let bytes = rest.and_then(|rest| rest.get(..len));
-    bytes
-        .ok_or(Fault::Length { got: map.len() as u64, expected: offset.saturating_add(len as u64) })
+    bytes.ok_or_else(|| Fault::Length {
+        got: map.len() as u64,
+        expected: offset.saturating_add(len as u64),
+    })
 }
 
 #[allow(unsafe_code, reason = "memory map")]

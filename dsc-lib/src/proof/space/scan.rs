@@ -111,7 +111,11 @@ impl Subject {
 
     /// Whole pages of buckets that the file has.
     fn buckets(&self) -> u64 {
-        (self.len / PAGE_LEN as u64).saturating_sub(1).min(self.id.buckets())
+        self.len
+            .checked_div(PAGE_LEN as u64)
+            .unwrap_or_default()
+            .saturating_sub(1)
+            .min(self.id.buckets())
     }
 
     /// Judges one page.
