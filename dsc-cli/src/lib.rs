@@ -22,6 +22,7 @@ mod passphrase;
 pub mod progress;
 mod role;
 pub mod shutdown;
+pub mod size;
 
 use std::{ffi::OsString, fmt};
 

@@ -38,12 +38,23 @@ fn a_vault_is_plotted_checked_and_found_damaged() {
     dsc.write(file, &bytes);
     let (message, _) = dsc.fails(8, "vault-corrupt", &["vault", "check", file, "--full"]);
     assert!(message.ends_with("page 5 at offset 20480 fails its checksum"), "{message}");
+    let (message, _) =
+        dsc.fails(10, "not-enough-memory", &["vault", "repair", file, "--memory", "4KiB"]);
+    assert!(message.ends_with("4096 are allowed"), "{message}");
+    let repaired = dsc.json("dsc.vault.repair/1", &["vault", "repair", file, "--memory", "64MiB"]);
+    assert_eq!(
+        (&repaired["pages"], &repaired["pages_repaired"]),
+        (&[5].as_slice().into(), &1.into())
+    );
+    bytes[4096 * 5 + 3] ^= 1;
+    assert!(fs::read(dsc.path(file)).unwrap() == bytes);
     dsc.write("v/bad.vault", "no vault");
     dsc.fails(8, "vault-corrupt", &["vault", "info", "v/bad.vault"]);
     let listed = dsc.json("dsc.vaults/1", &["vault", "list", "v"]);
     assert_eq!(listed["vaults"][0]["fault"], "not a vault file");
     assert_eq!(listed["vaults"][1]["file"], file);
     dsc.fails(3, "file-not-found", &["vault", "check", "none"]);
+    dsc.fails(3, "file-not-found", &["vault", "repair", "none"]);
     dsc.fails(3, "file-not-found", &["vault", "list", "none"]);
     dsc.fails(2, "usage", &[&["vault", "plot", "--size", "15"], &MINER[..]].concat());
     dsc.fails(
@@ -51,6 +62,39 @@ fn a_vault_is_plotted_checked_and_found_damaged() {
         "not-enough-memory",
         &[&["vault", "plot", "--size", "28", "--ram", "1", "--folder", "v"], &MINER[..]].concat(),
     );
+}
+
+#[test]
+fn a_vault_without_a_header_is_checked_and_repaired_for_whom_it_is_said_to_be() {
+    let dsc = Dsc::offline();
+    let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();
+    let plotted = dsc.json("dsc.vault/1", &plot);
+    let file = plotted["file"].as_str().unwrap();
+    let sound = fs::read(dsc.path(file)).unwrap();
+    let mut bytes = sound.clone();
+    bytes[..100].fill(0);
+    bytes.truncate(4096 * 100);
+    dsc.write(file, &bytes);
+    dsc.fails(8, "vault-corrupt", &["vault", "repair", file]);
+    dsc.fails(2, "usage", &["vault", "repair", file, "--size", "16"]);
+    let stated = |verb| [&["vault", verb, file, "--size", "16"], &MINER[..]].concat();
+    let (message, _) = dsc.fails(8, "vault-corrupt", &stated("check"));
+    assert!(message.contains("409600 bytes, expected 528384; not a vault file"), "{message}");
+    let other = [&stated("repair")[..], &["--index", "1"]].concat();
+    dsc.fails(8, "vault-foreign", &other);
+    let repaired = dsc.json("dsc.vault.repair/1", &stated("repair"));
+    assert_eq!(
+        (&repaired["pages_repaired"], &repaired["bytes_before"]),
+        (&30.into(), &409_600.into())
+    );
+    assert!(fs::read(dsc.path(file)).unwrap() == sound);
+    assert!(dsc.text(&["vault", "repair", file]).contains("no page was written"));
+    assert!(
+        dsc.text(&["vault", "check", file, "--full"]).contains("128 lack no entry; 64 were made")
+    );
+    let held = fs::File::open(dsc.path(file)).unwrap();
+    held.lock().unwrap();
+    dsc.fails(1, "vault-busy", &["vault", "repair", file]);
 }
 
 #[test]

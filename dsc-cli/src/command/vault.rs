@@ -1,5 +1,7 @@
 //! `dsc vault`: the tables on disk that proof of space looks things up in.
 
+mod upkeep;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -8,17 +10,14 @@ use std::{
 use dsc_lib::{
     address::{Address, Prefix},
     proof::{
-        BuildError, Fingerprint, LookupMode, Miner, Resources,
-        space::{self, CheckError, Depth, Header, PlotError, Vault, VaultError, VaultId},
+        BuildError, Fingerprint, Miner, Resources,
+        space::{self, Fault, Header, PlotError, Vault, VaultError, VaultId},
     },
 };
 use serde::Serialize;
 
 use super::{Context, watched::Watched};
 use crate::{exit::Failure, output::Document};
-
-/// Faults that a message names; a damaged disk has thousands.
-const FAULTS_NAMED: usize = 5;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,8 +29,10 @@ pub(crate) struct Args {
 enum Verb {
     /// Make a vault; minutes to hours for a large one
     Plot(Plot),
-    /// Check that a vault holds what its header says
-    Check(Check),
+    /// Check that a vault holds what it should
+    Check(upkeep::Check),
+    /// Make the damaged pages of a vault anew
+    Repair(upkeep::Repair),
     /// Show the header of a vault
     Info(FileArgs),
     /// List the vaults in a folder
@@ -64,19 +65,6 @@ struct Plot {
 }
 
 #[derive(Debug, clap::Args)]
-struct Check {
-    /// The vault
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Check every bucket instead of a sample
-    #[arg(long)]
-    full: bool,
-    /// Threads to check with [default: one per core]
-    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
-    threads: usize,
-}
-
-#[derive(Debug, clap::Args)]
 struct FileArgs {
     /// The vault
     #[arg(value_name = "FILE")]
@@ -93,7 +81,8 @@ struct List {
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     match &args.verb {
         Verb::Plot(args) => plot(args, context),
-        Verb::Check(args) => check(args, context),
+        Verb::Check(args) => upkeep::check(args, context),
+        Verb::Repair(args) => upkeep::repair(args, context),
         Verb::Info(args) => info(args, context),
         Verb::List(args) => list(args, context),
     }
@@ -192,64 +181,20 @@ fn plot_failure(error: &PlotError) -> Failure {
 }
 
 fn damaged(error: &VaultError) -> Failure {
-    Failure::corrupt("vault-corrupt", error)
-        .with_hint("delete the file and plot it anew: `dsc vault plot`")
+    let hint = match error.fault {
+        Fault::Identity { .. } => "leave out --size and the others: the header tells whose it is",
+        Fault::Incomplete => "`dsc vault plot` makes it",
+        _ => {
+            "`dsc vault check --full` and `dsc vault repair` can do without the header if --size, \
+             --index, --address and --fingerprint say whose vault it is"
+        }
+    };
+    Failure::corrupt("vault-corrupt", error).with_hint(hint)
 }
 
 /// A missing file is no damaged one.
 fn check_file(path: &Path) -> Result<(), Failure> {
     fs::metadata(path).map(|_| ()).map_err(|error| Failure::file("read", path, &error))
-}
-
-/// A vault that is sound.
-#[derive(Debug, Serialize)]
-struct Sound {
-    #[serde(flatten)]
-    vault: VaultDocument,
-    full: bool,
-    buckets_checked: u64,
-    entries_checked: u64,
-}
-
-impl Document for Sound {
-    const SCHEMA: &'static str = "dsc.vault.check/1";
-
-    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (buckets, entries) = (self.buckets_checked, self.entries_checked);
-        let of = self.vault.buckets;
-        writeln!(f, "{} is sound:", self.vault.file.display())?;
-        writeln!(f, "{entries} entries in {buckets} of {of} buckets are what they should be")
-    }
-}
-
-fn check(args: &Check, context: &Context<'_>) -> Result<(), Failure> {
-    check_file(&args.file)?;
-    let vault = Vault::open(&args.file, LookupMode::Read).map_err(|error| damaged(&error))?;
-    let watched = Watched::new(context)?;
-    let depth = if args.full { Depth::Full } else { Depth::Sample };
-    let report = space::check(&vault, depth, args.threads, &watched);
-    let report = report.map_err(|error| match error {
-        CheckError::Cancelled => Failure::interrupted("the check was interrupted"),
-        error => Failure::other("check-failed", error),
-    })?;
-    if !report.faults.is_empty() {
-        return Err(faulty(&args.file, &report));
-    }
-    context.output.document(&Sound {
-        vault: VaultDocument::new(&args.file, &report.header),
-        full: args.full,
-        buckets_checked: report.buckets,
-        entries_checked: report.entries,
-    })
-}
-
-fn faulty(path: &Path, report: &space::Report) -> Failure {
-    let named = report.faults.iter().take(FAULTS_NAMED).map(ToString::to_string);
-    let named = named.collect::<Vec<_>>().join("; ");
-    let (count, buckets) = (report.faults.len(), report.buckets);
-    let message = format!("{}: {count} of {buckets} buckets are damaged: {named}", path.display());
-    Failure::corrupt("vault-corrupt", message)
-        .with_hint("delete the file and plot it anew: `dsc vault plot`")
 }
 
 fn info(args: &FileArgs, context: &Context<'_>) -> Result<(), Failure> {

@@ -1,6 +1,72 @@
-//! Positioned reads and writes, which need no cursor and so no lock.
+//! Positioned reads and writes, which need no cursor and so no lock, past the cache or through it.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::Path,
+};
+
+/// What offsets, lengths and addresses are multiples of when the cache is passed.
+const ALIGNMENT: usize = 4096;
+
+/// Bytes that start at an address which the system accepts for reading past its cache.
+#[derive(Debug)]
+pub(super) struct AlignedBytes {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl AlignedBytes {
+    pub(super) fn zeroed(len: usize) -> Self {
+        let bytes = vec![0_u8; len.saturating_add(ALIGNMENT)];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        Self { bytes, start, len }
+    }
+
+    pub(super) fn as_mut(&mut self) -> &mut [u8] {
+        self.bytes
+            .get_mut(self.start..)
+            .and_then(|rest| rest.get_mut(..self.len))
+            .unwrap_or_default()
+    }
+}
+
+/// Opens `path` for reading past the cache of the system; an error where that is not possible.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn open_direct(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Some file systems accept the flag and refuse the read.
+    let mut page = AlignedBytes::zeroed(ALIGNMENT);
+    read_exact_at(&file, page.as_mut(), 0).map(|()| file)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn open_direct(_path: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Says that pages will be read in no order, so reading ahead would be for nothing.
+///
+/// This is advice: whether it is heeded changes speed alone, so a refusal is none of our business.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn advise_random(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn advise_random(_file: &File) {}
+
+/// Asks the system to forget what it has cached of a file, so that the disk is read; advice too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn drop_cache(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn drop_cache(_file: &File) {}
 
 #[cfg(unix)]
 pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {

@@ -148,11 +148,15 @@ pub enum LookupMode {
     /// Through a memory map: no copy and no system call for what is cached.
     ///
     /// The length is checked before every look-up. A file that another program cuts in the instant
-    /// after that check still ends this process; where that can happen, use [`Self::Read`].
-    #[default]
+    /// after that check, or a disk that fails to deliver, still ends this process: only for those
+    /// who own both.
     Map,
-    /// With positioned reads: a little slower, and every failure is an error.
+    /// With positioned reads: every failure is an error.
+    #[default]
     Read,
+    /// With positioned reads past the cache of the system; [`Self::Read`] where the file system
+    /// refuses. For files that should not push others out of the cache.
+    Direct,
 }
 
 /// What a prover may use.

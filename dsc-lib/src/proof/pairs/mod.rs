@@ -20,6 +20,7 @@ mod join;
 mod line;
 mod plan;
 mod scatter;
+mod select;
 
 pub(super) use arena::{Arena, temporary_file};
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub(super) use build::whole_table;
 pub(super) use build::{Sorted, build};
 pub(super) use find::Table;
 pub(super) use plan::Plan;
+pub(super) use select::select;
 
 use std::cmp::Ordering;
 

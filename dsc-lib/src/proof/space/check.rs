@@ -1,45 +1,58 @@
-//! Checking a vault: every rule that a page has to keep, not only its checksum.
+//! Checking a vault: every rule that its bytes have to keep, not only the checksums.
+//!
+//! # Invariants
+//!
+//! 1. A full check that finds nothing wrong has shown that the file is, byte for byte, the one
+//!    that plotting makes.
+//! 2. The file is only read; whatever its bytes are, the check ends with a report or an error.
 
-use rayon::prelude::*;
+use std::{collections::BTreeSet, fs::File, path::Path};
+
 use thiserror::Error;
 
 use super::{
-    super::{
-        Progress, ThreadsError,
-        pairs::{Levels, Pair, Placed, top},
-        pool,
-    },
-    levels,
-    lookup::Vault,
-    vault::{Fault, Header, offset_of},
+    super::{BuildError, Progress, ThreadsError, pairs::Pair, pool},
+    census::{Census, Rebuilt},
+    file::AlignedBytes,
+    lookup::{io_fault, read_pages},
+    scan::{FAULTS_MAX, Subject, Upkeep, Verdict, entry_fault},
+    vault::{DROPPED_AT, Fault, Header, PAGE_LEN, PAIRS_AT, VaultError, VaultId, read_bucket},
 };
-use crate::proof::BuildError;
+use crate::{proof::pairs::top, tag::Tagger};
 
 /// Buckets looked at when not all are.
 const SAMPLE: u64 = 512;
-/// Buckets between two reports of progress.
-const STEP: u64 = 1024;
+/// Buckets that a full check makes anew and compares entry by entry.
+const REBUILT: u64 = 64;
 
 /// How much of a vault to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Depth {
-    /// Some buckets, evenly spread; takes seconds and misses damage elsewhere.
+    /// The header and some buckets, evenly spread; takes seconds and misses damage elsewhere.
     Sample,
-    /// Every bucket, and that no pair is missing from the sum.
+    /// Every bucket, that each holds all the pairs that it should, and the totals of the header.
     Full,
 }
 
 /// What checking came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What the header says.
-    pub header: Header,
+    /// Whose vault it is.
+    pub id: VaultId,
+    /// What the header says, if it can be read.
+    pub header: Option<Header>,
     /// Buckets checked.
     pub buckets: u64,
-    /// Entries in them.
+    /// Entries in those that are sound.
     pub entries: u64,
-    /// What is wrong, in the order of pages.
+    /// Buckets shown to hold every pair that they should, by counting the pairs of the table.
+    pub complete: u64,
+    /// Buckets made anew and compared entry by entry.
+    pub rebuilt: u64,
+    /// Pages that are damaged or missing, the header's included.
+    pub damaged: u64,
+    /// What is wrong, in the order of pages; the first 65,536 of them.
     pub faults: Vec<Fault>,
 }
 
@@ -47,100 +60,177 @@ pub struct Report {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckError {
+    /// The file cannot be read, or it cannot be told whose vault it is.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The threads asked for could not be started.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
-    /// It was told to stop.
-    #[error("cancelled")]
-    Cancelled,
+    /// There was not enough memory to make the pairs anew, or it was told to stop.
+    #[error(transparent)]
+    Build(#[from] BuildError),
 }
 
-impl From<BuildError> for CheckError {
-    fn from(_: BuildError) -> Self {
-        Self::Cancelled
-    }
-}
-
-/// Checks `vault` on `threads` threads, zero for one per core.
+/// Checks the vault at `path`, which may be damaged anywhere.
 ///
-/// Every entry must be a matching pair in the right bucket and in order.
+/// A file whose header is damaged is checked as far as it can be told whose it is: from the
+/// caller, or from what is left of the header if pages bear it out.
 ///
 /// # Errors
 ///
 /// [`CheckError`] if it did not finish; what is wrong with the vault is in the report.
 pub fn check(
-    vault: &Vault,
+    path: &Path,
     depth: Depth,
-    threads: usize,
+    upkeep: &Upkeep,
     progress: &dyn Progress,
 ) -> Result<Report, CheckError> {
-    let (header, pool) = (*vault.header(), pool(threads)?);
-    let all = header.id.buckets();
-    let stride = match depth {
-        Depth::Sample => all.div_ceil(SAMPLE).max(1),
-        Depth::Full => 1,
-    };
-    let (buckets, levels) = (all.div_ceil(stride), levels(&header.id));
-    let mut report = Report { header, buckets, entries: 0, faults: Vec::new() };
-    let check = |number: u64| check_bucket(vault, &levels, number.saturating_mul(stride));
-    let mut done = 0;
-    while done < buckets {
-        let end = done.saturating_add(STEP).min(buckets);
-        let found: Vec<_> = pool.install(|| (done..end).into_par_iter().map(check).collect());
-        for found in found {
-            report.add(found);
-        }
-        done = end;
-        progress.update("check", done, buckets);
-        if progress.is_cancelled() {
-            return Err(CheckError::Cancelled);
-        }
+    let subject = File::open(path)
+        .map_err(|error| io_fault(0, &error))
+        .and_then(|file| Subject::new(path, file, upkeep.id.as_ref()))
+        .and_then(Subject::complete)
+        .map_err(|fault| VaultError::new(path, fault))?;
+    let mut report = Report::new(&subject);
+    match depth {
+        Depth::Sample => report.check_sample(&subject, progress)?,
+        Depth::Full => report.check_all(&subject, upkeep, progress)?,
     }
-    report.faults.extend(header_fault(&report, depth));
+    report.faults.sort_by_key(|fault| (fault.page(), fault.offset()));
+    report.faults.truncate(FAULTS_MAX);
     Ok(report)
 }
 
 impl Report {
-    fn add(&mut self, found: Result<u64, Fault>) {
-        match found {
-            Ok(entries) => self.entries = self.entries.saturating_add(entries),
-            Err(fault) => self.faults.push(fault),
+    fn new(subject: &Subject) -> Self {
+        let header = subject.header.as_ref();
+        let mut faults: Vec<_> = header.err().cloned().into_iter().collect();
+        let damaged = faults.len() as u64;
+        faults.extend(subject.length_fault());
+        let (id, header) = (subject.id, header.ok().copied());
+        Self { id, header, buckets: 0, entries: 0, complete: 0, rebuilt: 0, damaged, faults }
+    }
+
+    fn check_sample(
+        &mut self,
+        subject: &Subject,
+        progress: &dyn Progress,
+    ) -> Result<(), CheckError> {
+        let all = self.id.buckets();
+        let stride = all.div_ceil(SAMPLE).max(1);
+        let count = all.div_ceil(stride);
+        for done in 0..count {
+            self.add(&subject.judge(done.saturating_mul(stride)));
+            progress.update("check", done.saturating_add(1), count);
+            if progress.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_all(
+        &mut self,
+        subject: &Subject,
+        upkeep: &Upkeep,
+        progress: &dyn Progress,
+    ) -> Result<(), CheckError> {
+        let (pool, ram_bytes_max) = (pool(upkeep.threads)?, upkeep.ram_bytes_max);
+        let mut census = Census::new(&self.id, ram_bytes_max)?;
+        subject.judge_all(&pool, progress, |bucket, verdict| {
+            census.note(bucket, verdict.held);
+            self.add(&verdict);
+        })?;
+        let (sample, damaged) = (sample(&self.id), census.damaged());
+        let counted = census.count(subject, &sample, &pool, progress)?;
+        let wrong = census.wrong();
+        let sound = |bucket: &&u64| damaged.binary_search(bucket).is_err();
+        let of_sample = sample.iter().filter(sound).filter(|b| wrong.binary_search(b).is_err());
+        self.compare(subject, of_sample, &counted.rebuilt);
+        // Of two pairs with the same `e` one may be dropped, and the count does not tell which.
+        for wrong in wrong.chunks(census.rebuilt_max()) {
+            let counted = census.count(subject, wrong, &pool, progress)?;
+            self.compare(subject, wrong.iter(), &counted.rebuilt);
+        }
+        let of_header = u64::from(self.header.is_none());
+        self.complete = self.id.buckets().saturating_sub(self.damaged.saturating_sub(of_header));
+        self.compare_totals(&counted.header);
+        Ok(())
+    }
+
+    fn add(&mut self, verdict: &Verdict) {
+        self.buckets = self.buckets.saturating_add(1);
+        match verdict.held {
+            Some(held) => self.entries = self.entries.saturating_add(held.count.into()),
+            None => self.damaged = self.damaged.saturating_add(1),
+        }
+        let room = FAULTS_MAX.saturating_sub(self.faults.len());
+        self.faults.extend(verdict.faults.iter().take(room).cloned());
+    }
+
+    /// Compares sound pages with the same buckets made anew.
+    fn compare<'b>(
+        &mut self,
+        subject: &Subject,
+        buckets: impl Iterator<Item = &'b u64>,
+        rebuilt: &Rebuilt,
+    ) {
+        for &bucket in buckets {
+            self.rebuilt = self.rebuilt.saturating_add(1);
+            if let Some(fault) = difference(subject, bucket, rebuilt) {
+                self.damaged = self.damaged.saturating_add(1);
+                self.faults.push(fault);
+            }
         }
     }
+
+    fn compare_totals(&mut self, expected: &Header) {
+        let Some(header) = self.header else { return };
+        let totals = [
+            (PAIRS_AT, "pairs", header.pairs, expected.pairs),
+            (DROPPED_AT, "dropped", header.dropped, expected.dropped),
+        ];
+        let wrong = totals.into_iter().filter(|(_, _, got, expected)| got != expected);
+        let faults: Vec<_> = wrong
+            .map(|(at, name, got, expected)| {
+                Fault::content(0, at, format!("{name} is {got}, expected {expected}"))
+            })
+            .collect();
+        self.damaged = self.damaged.saturating_add(u64::from(!faults.is_empty()));
+        self.faults.extend(faults);
+    }
 }
 
-/// Checks that the header counts what the buckets hold.
-fn header_fault(report: &Report, depth: Depth) -> Option<Fault> {
-    let Header { pairs, dropped, .. } = report.header;
-    let kept = pairs.saturating_sub(dropped);
-    let wrong = depth == Depth::Full && report.faults.is_empty() && report.entries != kept;
-    wrong.then(|| Fault::Content {
-        page: 0,
-        offset: 64,
-        rule: format!("{pairs} pairs less {dropped} dropped, but {} entries", report.entries),
-    })
-}
-
-fn check_bucket(vault: &Vault, levels: &Levels, bucket: u64) -> Result<u64, Fault> {
-    let mut pairs = Vec::new();
-    vault.try_read(bucket, &mut pairs)?;
-    let content = |position: usize, rule: String| {
-        let page = bucket.saturating_add(1);
-        let at = position.saturating_mul(Pair::LEN) as u64;
-        Fault::Content { page, offset: offset_of(page).saturating_add(at), rule }
+/// The first entry in which the page of `bucket` is not what it should be.
+fn difference(subject: &Subject, bucket: u64, rebuilt: &Rebuilt) -> Option<Fault> {
+    let mut bytes = AlignedBytes::zeroed(PAGE_LEN);
+    let number = bucket.saturating_add(1);
+    if let Err(fault) = read_pages(&subject.file, &subject.id, number, bytes.as_mut()) {
+        return Some(fault);
+    }
+    let page = bytes.as_mut().first_chunk()?;
+    let held: Vec<Pair> = match read_bucket(page, bucket, &subject.id) {
+        Ok(pairs) => pairs.collect(),
+        Err(fault) => return Some(fault),
     };
-    let placed = levels.check_all(&pairs).map_err(|error| {
-        let wrong = pairs.iter().position(|&pair| levels.check(pair).is_err());
-        content(wrong.unwrap_or_default(), error.to_string())
-    })?;
-    let bits = vault.header().id.bucket_bits();
-    if let Some(wrong) = placed.iter().position(|&e| top(e, bits) != bucket) {
-        return Err(content(wrong, "the entry belongs to another bucket".into()));
+    let expected = rebuilt.kept(bucket);
+    let same = held.iter().zip(expected).take_while(|(held, placed)| **held == placed.pair).count();
+    match (held.get(same), expected.get(same)) {
+        (None, None) => None,
+        (_, Some(placed)) => {
+            let (x1, x2) = (placed.pair.x1(), placed.pair.x2());
+            Some(entry_fault(bucket, same, format!("the pair of {x1} and {x2} is missing")))
+        }
+        (Some(_), None) => Some(entry_fault(bucket, same, "the bucket has no such entry")),
     }
-    let placed: Vec<_> = pairs.iter().zip(placed).map(|(&pair, e)| Placed { e, pair }).collect();
-    let wrong = placed.iter().zip(placed.iter().skip(1)).position(|(left, right)| left >= right);
-    match wrong {
-        Some(wrong) => Err(content(wrong.saturating_add(1), "the entry is out of order".into())),
-        None => Ok(placed.len() as u64),
+}
+
+/// The buckets to make anew: any, but the same for every check of a vault.
+fn sample(id: &VaultId) -> Vec<u64> {
+    let tagger = Tagger::new(blake3::hash(&id.to_bytes()).as_bytes());
+    let (mut buckets, mut drawn) = (BTreeSet::new(), 0_u64);
+    while (buckets.len() as u64) < REBUILT.min(id.buckets()) {
+        buckets.insert(top(tagger.tag(drawn), id.bucket_bits()));
+        drawn = drawn.saturating_add(1);
     }
+    buckets.into_iter().collect()
 }

@@ -1,13 +1,20 @@
 //! An open vault: look-ups that many threads may make at once.
 //!
+//! How a page is read is the caller's choice ([`LookupMode`]). Reading is the default, and what a
+//! validator uses: a file that is cut, replaced or fails while it is read is an error. A map saves
+//! the system call, under a microsecond of a look-up in the cache and nothing of one on the disk,
+//! and ends the process if the file is cut, or the disk fails, under it.
+//!
 //! # Invariants
 //!
 //! 1. A vault is open only if magic, version, checksum, length and completion were right.
-//! 2. Every look-up checks the page's CRC, and the file's length before it touches a map, so a
-//!    file that was cut or damaged after opening is an error and no crash.
+//! 2. Every look-up checks the page's CRC, so a page that changed after opening is an error.
+//! 3. Without a map, no state of the file or the disk ends the process.
+//! 4. A mapped vault holds a shared lock, and whoever writes to a vault an exclusive one, so no
+//!    part of this program changes a mapped file.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
@@ -15,7 +22,8 @@ use std::{
 use memmap2::Mmap;
 
 use super::{
-    super::{LookupMode, file::read_exact_at, pairs::Pair},
+    super::{LookupMode, pairs::Pair},
+    file::{AlignedBytes, advise_random, open_direct, read_exact_at},
     vault::{Fault, Header, PAGE_LEN, Page, VaultError, VaultId, offset_of, read_bucket},
 };
 
@@ -24,8 +32,17 @@ use super::{
 pub struct Vault {
     path: PathBuf,
     header: Header,
+    // Before the file, so that a map goes before the lock that the file holds.
+    pages: Pages,
     file: File,
-    map: Option<Mmap>,
+}
+
+/// How pages are reached.
+#[derive(Debug)]
+enum Pages {
+    Map(Mmap),
+    Read,
+    Direct,
 }
 
 impl Vault {
@@ -45,11 +62,8 @@ impl Vault {
     /// [`VaultError`] if the file is no complete vault or another one.
     pub fn open_as(path: &Path, expected: &VaultId, mode: LookupMode) -> Result<Self, VaultError> {
         let vault = Self::open(path, mode)?;
-        if vault.header.id == *expected {
-            return Ok(vault);
-        }
-        let (got, expected) = (vault.header.id.file_name(), expected.file_name());
-        Err(VaultError::new(path, Fault::Identity { got, expected }))
+        check_identity(&vault.header.id, expected).map_err(|fault| VaultError::new(path, fault))?;
+        Ok(vault)
     }
 
     /// Reads the header of the file at `path`, whether it is complete or not.
@@ -71,12 +85,17 @@ impl Vault {
         if !header.complete {
             return Err(Fault::Incomplete);
         }
-        check_len(&file, &header)?;
-        let map = match mode {
-            LookupMode::Map => Some(map(&file).map_err(|error| io_fault(0, &error))?),
-            LookupMode::Read => None,
+        check_len(&file, &header.id)?;
+        advise_random(&file);
+        let (file, pages) = match mode {
+            LookupMode::Map => map(&file).map(|map| (file, Pages::Map(map)))?,
+            LookupMode::Read => (file, Pages::Read),
+            LookupMode::Direct => match open_direct(path) {
+                Ok(direct) => (direct, Pages::Direct),
+                Err(_) => (file, Pages::Read),
+            },
         };
-        Ok(Self { path: path.to_path_buf(), header, file, map })
+        Ok(Self { path: path.to_path_buf(), header, pages, file })
     }
 
     /// Where it is.
@@ -89,32 +108,58 @@ impl Vault {
         &self.header
     }
 
-    /// Appends the entries of a bucket to `pairs`.
-    pub(super) fn read(&self, bucket: u64, pairs: &mut Vec<Pair>) -> Result<(), VaultError> {
-        self.try_read(bucket, pairs).map_err(|fault| VaultError::new(&self.path, fault))
+    /// How it is read: what was asked for, or [`LookupMode::Read`] where the file system refuses
+    /// [`LookupMode::Direct`].
+    pub const fn mode(&self) -> LookupMode {
+        match self.pages {
+            Pages::Map(_) => LookupMode::Map,
+            Pages::Read => LookupMode::Read,
+            Pages::Direct => LookupMode::Direct,
+        }
     }
 
-    pub(super) fn try_read(&self, bucket: u64, pairs: &mut Vec<Pair>) -> Result<(), Fault> {
-        let number = bucket.saturating_add(1);
+    /// Looks up the entries of a bucket, each `(x1, x2)`, in the order of the table.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] if there is no such bucket, or its page cannot be read or is damaged.
+    pub fn entries(&self, bucket: u64) -> Result<Vec<(u32, u32)>, VaultError> {
+        let mut pairs = Vec::new();
+        self.read(bucket, 1, &mut pairs)?;
+        Ok(pairs.into_iter().map(|pair| (pair.x1(), pair.x2())).collect())
+    }
+
+    /// Appends the entries of `count` buckets from `first` on to `pairs`, with one read.
+    pub(super) fn read(
+        &self,
+        first: u64,
+        count: u64,
+        pairs: &mut Vec<Pair>,
+    ) -> Result<(), VaultError> {
+        self.try_read(first, count, pairs).map_err(|fault| VaultError::new(&self.path, fault))
+    }
+
+    fn try_read(&self, first: u64, count: u64, pairs: &mut Vec<Pair>) -> Result<(), Fault> {
+        let (id, end) = (&self.header.id, first.saturating_add(count));
+        let buckets = id.buckets();
+        if end > buckets {
+            return Err(Fault::NoBucket { got: end.saturating_sub(1), buckets });
+        }
+        let number = first.saturating_add(1);
+        let len = usize::try_from(offset_of(count)).unwrap_or(usize::MAX);
         let mut buffer;
-        let page = if let Some(map) = &self.map {
-            check_len(&self.file, &self.header)?;
-            mapped_page(map, number)?
+        let bytes = if let Pages::Map(map) = &self.pages {
+            check_len(&self.file, id)?;
+            mapped(map, number, len)?
         } else {
-            buffer = [0; PAGE_LEN];
-            self.read_page(number, &mut buffer)?;
-            &buffer
+            buffer = AlignedBytes::zeroed(len);
+            read_pages(&self.file, id, number, buffer.as_mut())?;
+            buffer.as_mut()
         };
-        pairs.extend(read_bucket(page, bucket, &self.header.id)?);
+        for (bucket, page) in (first..).zip(bytes.as_chunks().0) {
+            pairs.extend(read_bucket(page, bucket, id)?);
+        }
         Ok(())
-    }
-
-    fn read_page(&self, number: u64, page: &mut Page) -> Result<(), Fault> {
-        read_exact_at(&self.file, page, offset_of(number)).map_err(|error| {
-            let cut = error.kind() == ErrorKind::UnexpectedEof;
-            let length = cut.then(|| check_len(&self.file, &self.header).err()).flatten();
-            length.unwrap_or_else(|| io_fault(number, &error))
-        })
     }
 }
 
@@ -140,45 +185,77 @@ pub fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Header, VaultError
     Ok(paths.into_iter().map(read).collect())
 }
 
+/// Reads the pages from `number` on that fill `bytes`.
+pub(super) fn read_pages(
+    file: &File,
+    id: &VaultId,
+    number: u64,
+    bytes: &mut [u8],
+) -> Result<(), Fault> {
+    read_exact_at(file, bytes, offset_of(number)).map_err(|error| {
+        let cut = error.kind() == ErrorKind::UnexpectedEof;
+        let length = cut.then(|| check_len(file, id).err()).flatten();
+        length.unwrap_or_else(|| io_fault(number, &error))
+    })
+}
+
+pub(super) fn check_identity(got: &VaultId, expected: &VaultId) -> Result<(), Fault> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Fault::Identity { got: got.file_name(), expected: expected.file_name() })
+}
+
 fn header_of(file: &File) -> Result<Header, Fault> {
     let mut page = [0; PAGE_LEN];
-    read_exact_at(file, &mut page, 0).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => Fault::Magic,
-        _ => io_fault(0, &error),
-    })?;
+    read_header_page(file, &mut page)?;
     Header::from_page(&page)
 }
 
-fn check_len(file: &File, header: &Header) -> Result<(), Fault> {
+pub(super) fn read_header_page(file: &File, page: &mut Page) -> Result<(), Fault> {
+    read_exact_at(file, page, 0).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => Fault::Magic,
+        _ => io_fault(0, &error),
+    })
+}
+
+fn check_len(file: &File, id: &VaultId) -> Result<(), Fault> {
     let got = file.metadata().map_err(|error| io_fault(0, &error))?.len();
-    let expected = header.id.file_len();
+    let expected = id.file_len();
     if got == expected { Ok(()) } else { Err(Fault::Length { got, expected }) }
 }
 
-fn io_fault(page: u64, error: &io::Error) -> Fault {
+pub(super) fn io_fault(page: u64, error: &io::Error) -> Fault {
     Fault::Io { page, offset: offset_of(page), reason: error.to_string() }
 }
 
-fn mapped_page(map: &Mmap, number: u64) -> Result<&Page, Fault> {
+fn mapped(map: &Mmap, number: u64, len: usize) -> Result<&[u8], Fault> {
     let offset = offset_of(number);
     let rest = usize::try_from(offset).ok().and_then(|start| map.get(start..));
-    let page = rest.and_then(|rest| rest.first_chunk());
-    let short =
-        || Fault::Length { got: map.len() as u64, expected: offset_of(number.saturating_add(1)) };
-    page.ok_or_else(short)
+    let bytes = rest.and_then(|rest| rest.get(..len));
+    bytes.ok_or_else(|| Fault::Length {
+        got: map.len() as u64,
+        expected: offset.saturating_add(len as u64),
+    })
 }
 
 #[allow(unsafe_code, reason = "memory map")]
-fn map(file: &File) -> io::Result<Mmap> {
+fn map(file: &File) -> Result<Mmap, Fault> {
+    // Held until the file is closed, which is when the vault is dropped.
+    match file.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Fault::Busy),
+        Err(TryLockError::Error(error)) => return Err(io_fault(0, &error)),
+    }
     // SAFETY: the bytes of a map must not change while a reference to them is alive, which the
     // system cannot promise for a file. Vaults are written under another name and only renamed
-    // when complete, so no part of this program changes a file that can be mapped. If another
-    // program does, what we read is plain bytes that are checked against a CRC and, in a proof,
-    // by its verifier; the length is checked before each look-up because a page past the end
-    // would end the process.
-    let map = unsafe { Mmap::map(file)? };
+    // when complete, and repaired only under a lock that ours excludes, so no part of this program
+    // changes a file that is mapped. If another program does, what we read is plain bytes that are
+    // checked against a CRC and, in a proof, by its verifier; the length is checked before each
+    // look-up because a page past the end would end the process.
+    let map = unsafe { Mmap::map(file) }.map_err(|error| io_fault(0, &error))?;
     // Each look-up reads one page; reading ahead would fetch what nobody asks for.
     #[cfg(unix)]
-    map.advise(memmap2::Advice::Random)?;
+    map.advise(memmap2::Advice::Random).map_err(|error| io_fault(0, &error))?;
     Ok(map)
 }

@@ -16,12 +16,16 @@
 //! 1. A vault of any accepted size counts 2^k tries per challenge, whatever the scan width.
 //! 2. Vaults are tried in the order of their indices, entries in the order of the table, so a cap
 //!    on attempts names the entries that were tried.
+//! 3. A challenge costs one read of each vault; the reads of several are under way at once.
 
+mod census;
 mod check;
 mod journal;
 mod lookup;
 mod output;
 mod plot;
+mod repair;
+mod scan;
 mod vault;
 
 use std::collections::BTreeSet;
@@ -32,12 +36,16 @@ pub use self::{
     check::{CheckError, Depth, Report, check},
     lookup::{Vault, list},
     plot::{PlotError, plot},
+    repair::{RepairError, Repaired, repair},
+    scan::Upkeep,
     vault::{ENTRIES_MAX, Fault, Header, PAGE_LEN, VaultError, VaultId},
 };
 use super::{
     Attempt, Budget, Challenge, Entry, Footprint, Miner, Param, PrepareError, Progress, Proof,
-    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, Trial, VerifyError,
+    ProofEngine, ProofKind, ProveError, Prover, Resources, Shape, ThreadsError, Trial, VerifyError,
+    file,
     pairs::{Levels, Pair, Size, tags_of, top},
+    pool,
 };
 use crate::{
     hash::{Context, derive},
@@ -49,6 +57,8 @@ const KIND: ProofKind = ProofKind::new(1);
 const PROOF_LEN: usize = 13;
 /// Greatest scan width: a group of the smallest vault is half of it.
 const SCAN_MAX: u32 = 6;
+/// Most reads under way at once: what one disk takes with profit.
+const READS_MAX: usize = 32;
 
 pub(super) const ENTRY: Entry = Entry {
     kind: KIND,
@@ -165,8 +175,9 @@ impl ProofEngine for ProofOfSpace {
             return Err(PrepareError::NoIndex);
         }
         let open = |index| open_or_plot(VaultId::of_size(*miner, size, index), resources, progress);
-        let vaults = indices.into_iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Box::new(Keeper { vaults, scan_bits: self.scan_bits, pool: resources.pool()? }))
+        let vaults = indices.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let readers = Readers::new(vaults.len())?;
+        Ok(Box::new(Keeper { vaults, scan_bits: self.scan_bits, readers }))
     }
 
     fn verify(
@@ -198,12 +209,38 @@ fn open_or_plot(
     Ok(Vault::open_as(&path, &id, resources.lookup)?)
 }
 
+/// Threads that wait for disks: as many as there are things to read, up to a bound.
+///
+/// They are not counted as threads of a budget, since a thread that waits takes no core.
+#[derive(Debug)]
+struct Readers(Option<ThreadPool>);
+
+impl Readers {
+    /// Starts threads for `count` reads at once; one read needs none but the caller's.
+    fn new(count: usize) -> Result<Self, ThreadsError> {
+        let pool = (count > 1).then(|| pool(count.min(READS_MAX))).transpose()?;
+        Ok(Self(pool))
+    }
+
+    /// Calls `read` on every item, many at once; answers in the order of the items.
+    fn read_all<T, A>(&self, items: &[T], read: impl Fn(&T) -> A + Send + Sync) -> Vec<A>
+    where
+        T: Sync,
+        A: Send,
+    {
+        match &self.0 {
+            Some(pool) => pool.install(|| items.par_iter().with_max_len(1).map(read).collect()),
+            None => items.iter().map(read).collect(),
+        }
+    }
+}
+
 /// The open vaults of one miner.
 #[derive(Debug)]
 struct Keeper {
     vaults: Vec<Vault>,
     scan_bits: u32,
-    pool: ThreadPool,
+    readers: Readers,
 }
 
 /// The entries of one vault that a challenge asks for.
@@ -224,29 +261,19 @@ impl Keeper {
         let id = vault.header().id;
         let question = Question::new(challenge, &id, self.scan_bits);
         let (mut pairs, width) = (Vec::with_capacity(ENTRIES_MAX), 1_u64 << self.scan_bits);
-        let first = question.group.saturating_mul(width);
-        for bucket in first..first.saturating_add(width) {
-            if budget.is_over() {
-                break;
-            }
-            vault.read(bucket, &mut pairs)?;
+        if !budget.is_over() {
+            vault.read(question.group.saturating_mul(width), width, &mut pairs)?;
         }
         Ok(Tries { id, question, pairs })
     }
 
-    /// Reads every vault, several at once.
+    /// Reads every vault, many at once.
     fn read_all(
         &self,
         challenge: &Challenge,
         budget: &Budget<'_>,
     ) -> Vec<Result<Tries, VaultError>> {
-        let threads = budget.threads(self.pool.current_num_threads()).min(self.vaults.len());
-        let read = |vault| self.read(vault, challenge, budget);
-        if threads <= 1 {
-            return self.vaults.iter().map(read).collect();
-        }
-        let share = self.vaults.len().div_ceil(threads);
-        self.pool.install(|| self.vaults.par_iter().with_min_len(share).map(read).collect())
+        self.readers.read_all(&self.vaults, |vault| self.read(vault, challenge, budget))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The published vaults, and every way in which a vault or a proof can be wrong.
 
+mod reading;
+mod upkeep;
+
 use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
@@ -100,7 +103,7 @@ impl Case {
 fn entries(vault: &Vault) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for bucket in 0..vault.header().id.buckets() {
-        vault.read(bucket, &mut pairs).unwrap();
+        vault.read(bucket, 1, &mut pairs).unwrap();
     }
     pairs
 }
@@ -167,15 +170,6 @@ fn asked_page() -> u64 {
 
 fn prove(prover: &mut dyn Prover) -> Result<Attempt, ProveError> {
     prover.prove(&vector_challenge(), Target::MAX, &Unhurried::default().budget())
-}
-
-const MODES: [LookupMode; 2] = [LookupMode::Map, LookupMode::Read];
-
-#[test]
-fn mapped_and_read_pages_are_the_same() {
-    let [mapped, read] = MODES.map(|mode| entries(&Vault::open(&PLOTTED.1, mode).unwrap()));
-    assert_eq!(mapped, read);
-    assert_eq!(mapped.len(), 65_207 - 1078);
 }
 
 #[test]
@@ -249,9 +243,10 @@ fn a_cancelled_plot_leaves_nothing_and_a_cancelled_check_says_so() {
     let found = plot(&CASES[0].id(), &resources, &Cancelled).unwrap_err();
     assert!(matches!(found, PlotError::Build(BuildError::Cancelled)), "{found}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    let vault = Vault::open(&PLOTTED.1, LookupMode::Map).unwrap();
-    let found = check(&vault, Depth::Sample, 1, &Cancelled).unwrap_err();
-    assert_eq!(found.to_string(), "cancelled");
+    for depth in [Depth::Sample, Depth::Full] {
+        let found = check(&PLOTTED.1, depth, &Upkeep::default(), &Cancelled).unwrap_err();
+        assert_eq!(found.to_string(), "cancelled");
+    }
 }
 
 #[test]
@@ -261,36 +256,6 @@ fn the_vault_of_somebody_else_is_not_opened() {
     let error = Vault::open_as(&PLOTTED.1, &other, LookupMode::Read).unwrap_err();
     let (got, expected) = (CASES[0].id().file_name(), other.file_name());
     assert_eq!(error.fault, Fault::Identity { got, expected });
-}
-
-#[test]
-fn a_damaged_page_is_named_when_it_is_asked_for() {
-    for mode in MODES {
-        let (folder, path) = copy();
-        let resources = Resources { lookup: mode, ..CASES[0].resources(folder.path()) };
-        let engine = CASES[0].engine();
-        let mut prover = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap();
-        let (page, offset) = (asked_page(), asked_page() * 4096);
-        overwrite(&path, offset + 17, b"damage");
-        let error = prove(&mut *prover).unwrap_err();
-        let ProveError::Vault(VaultError { fault, .. }) = &error;
-        assert_eq!(*fault, Fault::Checksum { page, offset });
-        let text = format!("page {page} at offset {offset} fails its checksum");
-        assert!(error.to_string().ends_with(&text), "{error}");
-    }
-}
-
-#[test]
-fn a_file_cut_while_open_is_an_error_and_no_crash() {
-    for mode in MODES {
-        let (folder, path) = copy();
-        let resources = Resources { lookup: mode, ..CASES[0].resources(folder.path()) };
-        let engine = CASES[0].engine();
-        let mut prover = engine.prepare(&vector_miner(), &resources, &NoProgress).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
-        let ProveError::Vault(VaultError { fault, .. }) = prove(&mut *prover).unwrap_err();
-        assert_eq!(fault, Fault::Length { got: 4096, expected: 528_384 });
-    }
 }
 
 #[test]
@@ -307,57 +272,6 @@ fn one_failed_vault_does_not_silence_the_others() {
     assert!(both.best.unwrap().1 <= quality);
     let impossible = prover.prove(&vector_challenge(), Target(0), &Unhurried::default().budget());
     assert!(matches!(impossible, Err(ProveError::Vault(_))));
-}
-
-#[test]
-fn a_full_check_finds_each_kind_of_damage() {
-    let (_folder, path) = copy();
-    let check = |path: &Path, depth| {
-        let vault = Vault::open(path, LookupMode::Read).unwrap();
-        check(&vault, depth, 2, &NoProgress).unwrap()
-    };
-    let sound = check(&path, Depth::Full);
-    assert_eq!((sound.buckets, sound.entries, sound.faults), (128, 65_207 - 1078, vec![]));
-    assert_eq!(check(&path, Depth::Sample).faults, []);
-
-    let header = sound.header;
-    let vault = Vault::open(&path, LookupMode::Read).unwrap();
-    let bucket = |number| {
-        let mut pairs = Vec::new();
-        vault.read(number, &mut pairs).unwrap();
-        let place = |&pair: &Pair| Placed { e: levels(&header.id).check(pair).unwrap(), pair };
-        pairs.iter().map(place).collect::<Vec<_>>()
-    };
-    let forge = |number: u64, placed: &[Placed]| {
-        let mut page = [0; PAGE_LEN];
-        vault::write_bucket(&mut page, number, &header.id, placed);
-        overwrite(&path, (number + 1) * 4096, &page);
-    };
-    let mut swapped = bucket(3);
-    swapped.swap(5, 6);
-    forge(3, &swapped);
-    forge(4, &bucket(5));
-    let mut unmatched = bucket(6);
-    unmatched[9].pair = Pair(unmatched[9].pair.0 ^ 1 << 40);
-    forge(6, &unmatched);
-    overwrite(&path, 8 * 4096 + 100, b"damage");
-    let found: Vec<_> = check(&path, Depth::Full).faults.iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 4, "{found:?}");
-    assert_eq!(found[0], "page 4 at offset 16432: the entry is out of order");
-    assert_eq!(found[1], "page 5 at offset 20480: the entry belongs to another bucket");
-    assert!(found[2].starts_with("page 7 at offset 28744: ") && found[2].ends_with("match"));
-    assert_eq!(found[3], "page 8 at offset 32768 fails its checksum");
-}
-
-#[test]
-fn a_full_check_misses_no_entry() {
-    let (_folder, path) = copy();
-    let header = Vault::read_header(&path).unwrap();
-    overwrite(&path, 0, &Header { dropped: 1077, ..header }.to_page());
-    let vault = Vault::open(&path, LookupMode::Map).unwrap();
-    let found = check(&vault, Depth::Full, 1, &NoProgress).unwrap().faults;
-    let rule = "65207 pairs less 1077 dropped, but 64129 entries".into();
-    assert_eq!(found, [Fault::Content { page: 0, offset: 64, rule }]);
 }
 
 #[test]

@@ -31,9 +31,13 @@
 //! # Invariants
 //!
 //! 1. A page is used only after its CRC was checked.
-//! 2. A header is accepted only if its file has the length that its `k` gives.
+//! 2. A header is accepted only if it is, byte for byte, what this program would write, and its
+//!    file has the length that its `k` gives.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -53,6 +57,12 @@ pub(super) const BUCKET_BITS: u32 = 9;
 const MAGIC: [u8; 8] = *b"DSCVAULT";
 const VERSION: u16 = 1;
 const FORMAT: u16 = 1;
+const VERSION_AT: usize = 8;
+const K_AT: usize = 10;
+const COMPLETE_AT: usize = 11;
+pub(super) const PAIRS_AT: usize = 64;
+pub(super) const DROPPED_AT: usize = 72;
+const HEADER_LEN: usize = 80;
 const COUNT_AT: usize = 4088;
 const FORMAT_AT: usize = 4090;
 const CRC_AT: usize = 4092;
@@ -210,6 +220,17 @@ pub enum Fault {
     /// Plotting did not finish.
     #[error("plotting did not finish")]
     Incomplete,
+    /// It is being repaired, so it cannot be mapped.
+    #[error("it is being repaired")]
+    Busy,
+    /// There is no such bucket.
+    #[error("bucket {got}, expected less than {buckets}")]
+    NoBucket {
+        /// The bucket asked for.
+        got: u64,
+        /// Buckets of the vault.
+        buckets: u64,
+    },
     /// The bytes of a page are not those that were written.
     #[error("page {page} at offset {offset} fails its checksum")]
     Checksum {
@@ -230,17 +251,53 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Number of the page that is wrong, if it is one page.
+    pub const fn page(&self) -> Option<u64> {
+        match self {
+            Self::Io { page, .. } | Self::Checksum { page, .. } | Self::Content { page, .. } => {
+                Some(*page)
+            }
+            Self::Magic | Self::Version { .. } | Self::Size { .. } | Self::Incomplete => Some(0),
+            Self::Length { .. } | Self::Identity { .. } | Self::Busy | Self::NoBucket { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Byte offset of what is wrong: an entry, a field, or else the page.
+    pub const fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Io { offset, .. }
+            | Self::Checksum { offset, .. }
+            | Self::Content { offset, .. } => Some(*offset),
+            Self::Magic | Self::Incomplete => Some(0),
+            Self::Version { .. } => Some(VERSION_AT as u64),
+            Self::Size { .. } => Some(K_AT as u64),
+            Self::Length { .. } | Self::Identity { .. } | Self::Busy | Self::NoBucket { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What is wrong `at` bytes into page `page`, whose checksum is right.
+    pub(super) fn content(page: u64, at: usize, rule: impl Into<String>) -> Self {
+        let offset = offset_of(page).saturating_add(at as u64);
+        Self::Content { page, offset, rule: rule.into() }
+    }
+}
+
 impl Header {
     pub(super) fn to_page(self) -> Page {
         let mut page = [0; PAGE_LEN];
         put(&mut page, 0, &MAGIC);
-        put(&mut page, 8, &VERSION.to_le_bytes());
-        put(&mut page, 10, &[self.id.k(), self.complete.into()]);
+        put(&mut page, VERSION_AT, &VERSION.to_le_bytes());
+        put(&mut page, K_AT, &[self.id.k(), self.complete.into()]);
         put(&mut page, 12, &self.id.index.to_le_bytes());
         put(&mut page, 16, &self.id.miner.address.0);
         put(&mut page, 48, &self.id.miner.fingerprint.0);
-        put(&mut page, 64, &self.pairs.to_le_bytes());
-        put(&mut page, 72, &self.dropped.to_le_bytes());
+        put(&mut page, PAIRS_AT, &self.pairs.to_le_bytes());
+        put(&mut page, DROPPED_AT, &self.dropped.to_le_bytes());
         seal(&mut page, 0, &self.id);
         page
     }
@@ -254,18 +311,43 @@ impl Header {
         if take(page, 0) != MAGIC {
             return Err(Fault::Magic);
         }
-        let got = u16::from_le_bytes(take(page, 8));
+        let got = u16::from_le_bytes(take(page, VERSION_AT));
         if got != VERSION {
             return Err(Fault::Version { got, expected: VERSION });
         }
-        let [k, complete] = take(page, 10);
+        let id = VaultId::claimed(page)?;
+        check_crc(page, 0, &id)?;
+        let [complete] = take(page, COMPLETE_AT);
+        if complete > 1 {
+            let rule = format!("completion flag {complete}, expected 0 or 1");
+            return Err(Fault::content(0, COMPLETE_AT, rule));
+        }
+        check_unused(page, 0, HEADER_LEN..CRC_AT)?;
+        let [pairs, dropped] = [PAIRS_AT, DROPPED_AT].map(|at| u64::from_le_bytes(take(page, at)));
+        Ok(Self { id, complete: complete == 1, pairs, dropped })
+    }
+}
+
+impl VaultId {
+    /// The vault that a header page claims to be of; nothing else of the page is looked at.
+    pub(super) fn claimed(page: &Page) -> Result<Self, Fault> {
+        let [k] = take(page, K_AT);
         let size = Size::new(k).ok_or(Fault::Size { got: k, min: Size::MIN, max: Size::MAX })?;
+        Ok(Self::claimed_of_size(page, size))
+    }
+
+    /// As [`Self::claimed`], but of another size.
+    pub(super) fn claimed_of_size(page: &Page, size: Size) -> Self {
         let (address, fingerprint) = (Address(take(page, 16)), Fingerprint(take(page, 48)));
         let index = u32::from_le_bytes(take(page, 12));
-        let id = VaultId { miner: Miner { address, fingerprint }, size, index };
-        check_crc(page, 0, &id)?;
-        let [pairs, dropped] = [64, 72].map(|at| u64::from_le_bytes(take(page, at)));
-        Ok(Self { id, complete: complete == 1, pairs, dropped })
+        Self { miner: Miner { address, fingerprint }, size, index }
+    }
+
+    /// The size of a vault whose file has `len` bytes.
+    pub(super) fn size_of_file(len: u64) -> Option<Size> {
+        (Size::MIN..=Size::MAX)
+            .filter_map(Size::new)
+            .find(|size| offset_of((size.values() >> BUCKET_BITS).saturating_add(1)) == len)
     }
 }
 
@@ -292,21 +374,35 @@ pub(super) fn read_bucket<'p>(
 ) -> Result<impl ExactSizeIterator<Item = Pair> + use<'p>, Fault> {
     let number = bucket.saturating_add(1);
     check_crc(page, number, id)?;
-    let content = |at: u64, rule: String| Fault::Content {
-        page: number,
-        offset: offset_of(number).saturating_add(at),
-        rule,
-    };
     let format = u16::from_le_bytes(take(page, FORMAT_AT));
     if format != FORMAT {
-        return Err(content(FORMAT_AT as u64, format!("page format {format}, expected {FORMAT}")));
+        let rule = format!("page format {format}, expected {FORMAT}");
+        return Err(Fault::content(number, FORMAT_AT, rule));
     }
     let count = usize::from(u16::from_le_bytes(take(page, COUNT_AT)));
     if count > ENTRIES_MAX {
         let rule = format!("{count} entries, at most {ENTRIES_MAX} fit");
-        return Err(content(COUNT_AT as u64, rule));
+        return Err(Fault::content(number, COUNT_AT, rule));
     }
     Ok(page.as_chunks().0.iter().take(count).map(|bytes| Pair::from_bytes(*bytes)))
+}
+
+/// Checks that the bytes behind the `count` entries of bucket `bucket` are zero.
+pub(super) fn check_unused_entries(page: &Page, bucket: u64, count: usize) -> Result<(), Fault> {
+    check_unused(page, bucket.saturating_add(1), count.saturating_mul(Pair::LEN)..COUNT_AT)
+}
+
+fn check_unused(page: &Page, number: u64, unused: Range<usize>) -> Result<(), Fault> {
+    let start = unused.start;
+    let used = page.get(unused).and_then(|bytes| bytes.iter().position(|&byte| byte != 0));
+    used.map_or(Ok(()), |at| {
+        Err(Fault::content(number, start.saturating_add(at), "an unused byte is not zero"))
+    })
+}
+
+/// Whether page `number` has the checksum of a page of vault `id`.
+pub(super) fn belongs(page: &Page, number: u64, id: &VaultId) -> bool {
+    check_crc(page, number, id).is_ok()
 }
 
 fn crc(page: &Page, number: u64, id: &VaultId) -> [u8; 4] {
@@ -315,7 +411,7 @@ fn crc(page: &Page, number: u64, id: &VaultId) -> [u8; 4] {
     crc32c::crc32c_append(crc, &id.to_bytes()).to_le_bytes()
 }
 
-fn seal(page: &mut Page, number: u64, id: &VaultId) {
+pub(super) fn seal(page: &mut Page, number: u64, id: &VaultId) {
     let crc = crc(page, number, id);
     put(page, CRC_AT, &crc);
 }
@@ -394,6 +490,60 @@ mod tests {
         assert_eq!(damage(8, 2), "vault version 2, expected 1");
         assert_eq!(damage(10, 33), "vault of k = 33, expected 16 to 32");
         assert_eq!(damage(70, 1), "page 0 at offset 0 fails its checksum");
+    }
+
+    #[test]
+    fn a_sealed_header_that_nobody_would_write_is_damaged_and_not_incomplete() {
+        let damage = |at: usize, byte: u8| {
+            let mut page = header().to_page();
+            page[at] = byte;
+            seal(&mut page, 0, &header().id);
+            Header::from_page(&page).unwrap_err()
+        };
+        let flag = damage(COMPLETE_AT, 2);
+        assert_eq!(flag.to_string(), "page 0 at offset 11: completion flag 2, expected 0 or 1");
+        let unused = damage(81, 1);
+        assert_eq!(unused.to_string(), "page 0 at offset 81: an unused byte is not zero");
+        assert_eq!(damage(CRC_AT - 1, 1).offset(), Some(4091));
+    }
+
+    #[test]
+    fn every_fault_of_a_page_names_it() {
+        let page_0 = [
+            (Fault::Magic, 0),
+            (Fault::Version { got: 2, expected: 1 }, 8),
+            (Fault::Size { got: 33, min: 16, max: 32 }, 10),
+            (Fault::Incomplete, 0),
+            (Fault::content(0, 64, "rule"), 64),
+        ];
+        for (fault, offset) in page_0 {
+            assert_eq!((fault.page(), fault.offset()), (Some(0), Some(offset)), "{fault}");
+        }
+        let page_2 = [
+            (Fault::Io { page: 2, offset: 8192, reason: "reason".into() }, 8192),
+            (Fault::Checksum { page: 2, offset: 8192 }, 8192),
+            (Fault::content(2, 8, "rule"), 8200),
+        ];
+        for (fault, offset) in page_2 {
+            assert_eq!((fault.page(), fault.offset()), (Some(2), Some(offset)), "{fault}");
+        }
+        let of_file = [
+            Fault::Length { got: 1, expected: 2 },
+            Fault::Identity { got: "a".into(), expected: "b".into() },
+            Fault::Busy,
+            Fault::NoBucket { got: 128, buckets: 128 },
+        ];
+        for fault in of_file {
+            assert_eq!((fault.page(), fault.offset()), (None, None), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_file_gives_its_size() {
+        let id = header().id;
+        assert_eq!(VaultId::size_of_file(id.file_len()), Some(id.size()));
+        assert_eq!(VaultId::size_of_file(id.file_len() - 1), None);
+        assert_eq!(VaultId::size_of_file(0), None);
     }
 
     #[test]
