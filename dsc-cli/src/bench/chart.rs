@@ -3,7 +3,12 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{record::Record, schema::Found, stats::float_of, table::digits};
+use super::{
+    record::Record,
+    schema::{Found, Ratio},
+    stats::float_of,
+    table::digits,
+};
 
 const COLOURS: [&str; 4] = ["#0b6cb0", "#c8501e", "#2b8a3e", "#7048a8"];
 const WIDTH: f64 = 900.0;
@@ -37,18 +42,19 @@ impl Panel {
         unit: &'static str,
         mark: f64,
         records: &[Record],
-        value: impl Fn(&Found) -> Option<(String, f64)>,
+        value: impl Fn(&Found) -> Vec<(String, f64)>,
     ) -> Self {
         let mut rows: Vec<Row> = Vec::new();
         for (index, record) in records.iter().enumerate() {
             for found in record.schema.figures_in(&record.value) {
-                let Some((label, value)) = value(&found) else { continue };
-                let path = format!("{} {label}", found.path);
-                let place = rows.iter().position(|row| row.path == path).unwrap_or_else(|| {
-                    rows.push(Row { path, label, values: vec![None; records.len()] });
-                    rows.len() - 1
-                });
-                rows[place].values[index] = Some(value);
+                for (label, value) in value(&found) {
+                    let path = format!("{} {label}", found.path);
+                    let place = rows.iter().position(|row| row.path == path).unwrap_or_else(|| {
+                        rows.push(Row { path, label, values: vec![None; records.len()] });
+                        rows.len() - 1
+                    });
+                    rows[place].values[index] = Some(value);
+                }
             }
         }
         Self { title, unit, mark, rows }
@@ -112,12 +118,14 @@ fn escaped(text: &str) -> String {
 /// Draws `records`; figures with neither baseline nor limit are left out.
 pub(super) fn svg(records: &[Record]) -> String {
     let times = |found: &Found| {
-        let baseline = found.figure.baseline?;
-        Some((format!("{} / {}", found.label, baseline.label), found.ratio?))
+        let label = |ratio: &Ratio| format!("{} / {}", found.label, ratio.baseline.label);
+        found.ratios.iter().map(|ratio| (label(ratio), ratio.times)).collect()
     };
     let shares = |found: &Found| {
-        let limit = found.figure.limit?;
-        Some((format!("{} of {}", found.label, limit.label), 100.0 * found.of_limit()?))
+        let limit = found.figure.limit.zip(found.of_limit());
+        let row =
+            limit.map(|(limit, of)| (format!("{} of {}", found.label, limit.label), 100.0 * of));
+        row.into_iter().collect()
     };
     let panels = [
         Panel::new("Times the baseline of the same run", "x", 1.0, records, times),

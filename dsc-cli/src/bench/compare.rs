@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     machine,
     record::Record,
-    schema::{Better, Found},
+    schema::{Better, Found, Ratio, Unit},
     table::Table,
 };
 use crate::{exit::Failure, output::Document};
@@ -46,30 +46,52 @@ struct Change {
     text: [String; 2],
 }
 
+/// A number that two results may share: a figure, or how many times a baseline it is.
+struct Point {
+    path: String,
+    unit: Unit,
+    better: Better,
+    value: f64,
+    spread: Option<[f64; 2]>,
+}
+
+/// All numbers of a result; ratios are better the higher they are.
+fn points(record: &Record) -> Vec<Point> {
+    let point = |found: Found| {
+        let Found { path, value, spread, ratios, figure, .. } = found;
+        let own = Point { path, unit: figure.unit, better: figure.better, value, spread };
+        let ratios = ratios.into_iter().map(|ratio| {
+            let Ratio { path, times: value, spread, .. } = ratio;
+            Point { path, unit: Unit::Times, better: Better::Higher, value, spread }
+        });
+        [own].into_iter().chain(ratios)
+    };
+    record.schema.figures_in(&record.value).into_iter().flat_map(point).collect()
+}
+
 impl Change {
-    fn new(old: &Found, new: &Found) -> Self {
+    fn new(old: &Point, new: &Point) -> Self {
         let percent = 100.0 * (new.value - old.value) / old.value;
-        let unit = new.figure.unit;
         Self {
             figure: new.path.clone(),
-            unit: unit.symbol(),
-            better: new.figure.better.word(),
+            unit: new.unit.symbol(),
+            better: new.better.word(),
             old: old.value,
             new: new.value,
             percent,
             verdict: verdict(old, new, percent),
-            text: [old, new].map(|found| unit.text(found.value)),
+            text: [old, new].map(|point| new.unit.text(point.value)),
         }
     }
 }
 
-fn verdict(old: &Found, new: &Found, percent: f64) -> Verdict {
+fn verdict(old: &Point, new: &Point, percent: f64) -> Verdict {
     let same = match (old.spread, new.spread) {
         (Some(old), Some(new)) => old[0] <= new[1] && new[0] <= old[1],
         _ => percent.abs() < NOISE_PERCENT,
     };
     let is_higher = percent > 0.0;
-    match new.figure.better {
+    match new.better {
         _ if same => Verdict::Same,
         Better::Higher if is_higher => Verdict::Better,
         Better::Lower if !is_higher => Verdict::Better,
@@ -109,7 +131,7 @@ pub(crate) struct Comparison {
 /// Compares two results.
 pub(crate) fn compare(old: &Record, new: &Record, force: bool) -> Result<Comparison, Failure> {
     let differences = differences(old, new, force)?;
-    let (before, after) = (old.schema.figures_in(&old.value), new.schema.figures_in(&new.value));
+    let (before, after) = (points(old), points(new));
     let changes = after.iter().filter_map(|new| {
         let old = before.iter().find(|old| old.path == new.path)?;
         Some(Change::new(old, new))
@@ -126,9 +148,9 @@ pub(crate) fn compare(old: &Record, new: &Record, force: bool) -> Result<Compari
 }
 
 /// Figures that stand `here` alone.
-fn missing(here: &[Found], there: &[Found]) -> Vec<String> {
-    let lacks = |found: &&Found| !there.iter().any(|other| other.path == found.path);
-    here.iter().filter(lacks).map(|found| found.path.clone()).collect()
+fn missing(here: &[Point], there: &[Point]) -> Vec<String> {
+    let lacks = |point: &&Point| !there.iter().any(|other| other.path == point.path);
+    here.iter().filter(lacks).map(|point| point.path.clone()).collect()
 }
 
 /// Why the results should not be compared, if `force` says to do it anyway.
@@ -205,6 +227,7 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::bench::schema::Schema;
 
     /// A result with fixed figures.
     pub(in super::super) fn document() -> Value {
@@ -215,7 +238,7 @@ pub(super) mod tests {
                 "kernel": "6.1", "ram_bytes": 16_u64 << 30, "file_system": "ext4",
                 "huge_pages": "madvise", "load": 0.25},
             "options": {"rounds": 3, "threads": 2, "k": null},
-            "tag": {"path": "avx2", "mhs": 80.0, "naive_mhs": 10.0, "ratio_naive": 8.0,
+            "tag": {"path": "avx2", "clock": "measured", "mhs": 80.0, "naive_mhs": 10.0, "ratio_naive": 8.0,
                 "hash_many_mhs": 50.0, "ratio_hash_many": 1.6, "limit_mhs": 100.0,
                 "cycles_per_8": 300.0, "bound_cycles_per_8": 257.0,
                 "spread": {"mhs": [79.0, 82.0], "cycles_per_8": [290.0, 310.0]}},
@@ -246,6 +269,7 @@ pub(super) mod tests {
         assert_eq!((tag.verdict, tag.better), (Verdict::Better, "higher"));
         assert!((tag.percent - 25.0).abs() < 1e-9);
         assert_eq!(change(&found, "tag.cycles_per_8").verdict, Verdict::Same);
+        assert_eq!(change(&found, "tag.ratio_naive").verdict, Verdict::Same);
         let verify = change(&found, "work.verify_ns");
         assert_eq!((verify.verdict, verify.better), (Verdict::Worse, "lower"));
         assert_eq!(change(&found, "work.scaling[threads=2].rate").verdict, Verdict::Same);
@@ -284,5 +308,14 @@ pub(super) mod tests {
         assert_eq!(failure.code(), "different-options");
         assert!(failure.message().ends_with("k is 24, was null"), "{}", failure.message());
         assert!(compare(&old, &new, true).is_ok());
+    }
+
+    #[test]
+    fn another_schema_is_never_compared() {
+        static OTHER: Schema =
+            Schema { name: "dsc.bench.other/1", title: "Other", options: "options", sections: &[] };
+        let old = Record { value: document(), schema: &OTHER };
+        let failure = compare(&old, &record(document()), true).unwrap_err();
+        assert_eq!((failure.code(), failure.exit() as u8), ("different-schemas", 4));
     }
 }

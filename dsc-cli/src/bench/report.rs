@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     chart, machine,
     record::Record,
-    schema::{Found, Section},
+    schema::{Found, Ratio, Section, Unit},
     table::{Table, digits},
 };
 
@@ -27,8 +27,8 @@ impl Format {
     }
 }
 
-const HEAD: [&str; 8] =
-    ["figure", "median", "least to most", "baseline", "", "times", "limit", "of limit"];
+const HEAD: [&str; 9] =
+    ["figure", "median", "rounds", "baseline", "", "times", "limit", "", "of limit"];
 
 /// Writes `records` in `format`.
 pub(crate) fn render(records: &[Record], format: Format) -> String {
@@ -69,7 +69,7 @@ pub(crate) fn text(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{name:<8} {value}")?;
     }
     for section in record.schema.sections {
-        let table = table(section, &section.figures_in(&record.value));
+        let table = table(&section.figures_in(&record.value));
         if !table.is_empty() {
             writeln!(f, "\n{}", title(section, record))?;
             table.text(f)?;
@@ -90,7 +90,7 @@ fn markdown(records: &[Record], f: &mut fmt::Formatter<'_>) -> fmt::Result {
             )?;
         }
         for section in record.schema.sections {
-            let table = table(section, &section.figures_in(&record.value));
+            let table = table(&section.figures_in(&record.value));
             if !table.is_empty() {
                 writeln!(f, "\n### {}\n", title(section, record))?;
                 table.markdown(f)?;
@@ -111,38 +111,43 @@ fn title(section: &Section, record: &Record) -> String {
     format!("{}{gap}{words}", section.title)
 }
 
-fn table(section: &Section, figures: &[Found]) -> Table {
-    debug_assert!(!section.title.is_empty(), "a section has a title");
+fn table(figures: &[Found]) -> Table {
     let mut table = Table::new(&HEAD);
     for found in figures {
         let unit = found.figure.unit;
         let text = |value: Option<f64>| value.map_or_else(String::new, |value| unit.text(value));
-        let baseline = found.figure.baseline.filter(|_| found.ratio.is_some());
-        let limit = found.figure.limit.filter(|_| found.limit.is_some());
-        table.row(vec![
-            found.label.clone(),
-            unit.text(found.value),
-            found.spread.map_or_else(String::new, |[least, most]| {
-                format!("{} to {}", unit.text(least), unit.text(most))
-            }),
-            baseline.map_or_else(String::new, |baseline| baseline.label.to_owned()),
-            text(found.baseline),
-            found.ratio.map_or_else(String::new, |ratio| format!("{}x", digits(ratio))),
-            limit.map_or_else(String::new, |limit| {
-                format!("{}: {}", limit.label, text(found.limit))
-            }),
-            found.of_limit().map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share)),
-        ]);
+        let against = |ratio: &Ratio| {
+            [
+                ratio.baseline.label.to_owned(),
+                text(ratio.value),
+                format!("{}x", digits(ratio.times)),
+            ]
+        };
+        let mut ratios = found.ratios.iter().map(against);
+        let limit = found.figure.limit.map_or("", |limit| limit.label);
+        let own = [found.label.clone(), unit.text(found.value), rounds(found)];
+        let first = ratios.next().unwrap_or_default();
+        let share = found.of_limit().map(|share| format!("{:.0} %", 100.0 * share));
+        let limits = found.limit.map(|_| [limit.to_owned(), text(found.limit)]).unwrap_or_default();
+        let cells = own.into_iter().chain(first).chain(limits).chain(share);
+        table.row(cells.collect());
+        for ratio in ratios {
+            table.row([const { String::new() }; 3].into_iter().chain(ratio).collect());
+        }
     }
     table.trimmed()
 }
 
+/// How far the rounds lie from their median.
+fn rounds(found: &Found) -> String {
+    let percent = |value: f64| format!("{:+.1} %", 100.0 * (value / found.value - 1.0));
+    found.spread.map_or_else(String::new, |spread| spread.map(percent).join(" to "))
+}
+
 /// One line a figure; numbers in full.
 fn csv(records: &[Record]) -> String {
-    let mut lines = vec![
-        "schema,time,commit,cpu,cores,figure,unit,better,value,least,most,baseline,times,limit"
-            .to_owned(),
-    ];
+    let mut lines =
+        vec!["schema,time,commit,cpu,cores,figure,unit,value,least,most,baseline,limit".to_owned()];
     for record in records {
         let machine = &record.value["machine"];
         let origin = [
@@ -155,26 +160,30 @@ fn csv(records: &[Record]) -> String {
         .map(quoted)
         .join(",");
         for found in record.schema.figures_in(&record.value) {
-            lines.push(format!("{origin},{}", csv_cells(&found)));
+            lines.extend(csv_rows(&found).into_iter().map(|row| format!("{origin},{row}")));
         }
     }
     lines.join("\n") + "\n"
 }
 
-fn csv_cells(found: &Found) -> String {
-    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-    [
-        quoted(&found.path),
-        found.figure.unit.symbol().to_owned(),
-        found.figure.better.word().to_owned(),
-        found.value.to_string(),
-        number(found.spread.map(|spread| spread[0])),
-        number(found.spread.map(|spread| spread[1])),
-        number(found.baseline),
-        number(found.ratio),
-        number(found.limit),
-    ]
-    .join(",")
+/// The figure, and how many times each baseline it is.
+fn csv_rows(found: &Found) -> Vec<String> {
+    let row = |path: &str, unit: Unit, value: f64, spread: Option<[f64; 2]>, of: [_; 2]| {
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let [least, most] = spread.map_or([None; 2], |spread| spread.map(Some));
+        let words = [quoted(path), unit.symbol().to_owned()].into_iter();
+        words
+            .chain([Some(value), least, most, of[0], of[1]].map(number))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let unit = found.figure.unit;
+    let own = row(&found.path, unit, found.value, found.spread, [None, found.limit]);
+    let ratios = found
+        .ratios
+        .iter()
+        .map(|ratio| row(&ratio.path, Unit::Times, ratio.times, ratio.spread, [ratio.value, None]));
+    [own].into_iter().chain(ratios).collect()
 }
 
 /// A cell of CSV, in quotes if it has to be (RFC 4180).
@@ -204,24 +213,22 @@ mod tests {
 
 ### The bulk hash, one core: clock measured, path avx2
 
-| figure | median | least to most | baseline |  | times | limit | of limit |
-|---|---:|---:|---:|---:|---:|---:|---:|
-| search for the least | 80.0 MH/s | 79.0 MH/s to 82.0 MH/s | blake3::hash | 10.0 MH/s | 8.00x | \
-instruction bound: 100 MH/s | 80 % |
-| search for the least |  |  | hash_many | 50.0 MH/s | 1.60x |  |  |
+| figure | median | rounds | baseline |  | times | limit |  | of limit |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| search for the least | 80.0 MH/s | -1.2 % to +2.5 % | blake3::hash | 10.0 MH/s | 8.00x | \
+instructions | 100 MH/s | 80 % |
+|  |  |  | hash_many | 50.0 MH/s | 1.60x |  |  |  |
+| eight tags | 300 cycles | -3.3 % to +3.3 % |  |  |  | instructions | 257 cycles | 86 % |
 
 ### Proof of work
 
 | figure | median | baseline | times |
 |---|---:|---:|---:|
-| verify | 250 ns |  |  |
 | search, threads 1 | 79.0 M/s | one thread | 1.00x |
 | search, threads 2 | 156 M/s | one thread | 1.98x |
+| verify | 250 ns |  |  |
 ";
-        let _ = expected;
-        let markdown = render(&[record(document())], Format::Markdown);
-        assert!(markdown.starts_with("## Proof engines, 2026-11-22T12:00:00Z\n\n- machine: "));
-        assert!(markdown.contains("### "), "{markdown}");
+        assert_eq!(render(&[record(document())], Format::Markdown), expected);
     }
 
     #[test]
@@ -229,6 +236,9 @@ instruction bound: 100 MH/s | 80 % |
         let csv = render(&[record(document())], Format::Csv);
         let columns = csv.lines().next().unwrap().split(',').count();
         assert!(csv.lines().all(|line| line.split(',').count() == columns), "{csv}");
+        let search = ",Some CPU,2,tag.mhs,MH/s,80,79,82,,100";
+        assert!(csv.lines().any(|line| line.ends_with(search)), "{csv}");
+        assert!(csv.contains(",tag.ratio_naive,1,8,,,10,\n"), "{csv}");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
     }
 }

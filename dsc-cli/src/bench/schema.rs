@@ -47,7 +47,7 @@ pub(crate) struct Figure {
     pub(crate) label: &'static str,
     pub(crate) unit: Unit,
     pub(crate) better: Better,
-    pub(crate) baseline: Option<Baseline>,
+    pub(crate) baselines: &'static [Baseline],
     pub(crate) limit: Option<Limit>,
     pub(crate) list: Option<List>,
 }
@@ -154,23 +154,45 @@ pub(crate) struct Found {
     pub(crate) value: f64,
     /// Least and greatest of the rounds.
     pub(crate) spread: Option<[f64; 2]>,
-    pub(crate) baseline: Option<f64>,
-    pub(crate) ratio: Option<f64>,
+    pub(crate) ratios: Vec<Ratio>,
     pub(crate) limit: Option<f64>,
+}
+
+/// How a figure stands to one of its baselines.
+#[derive(Clone, Debug)]
+pub(crate) struct Ratio {
+    /// Where it stands.
+    pub(crate) path: String,
+    pub(crate) baseline: Baseline,
+    /// The baseline's own figure.
+    pub(crate) value: Option<f64>,
+    pub(crate) times: f64,
+    pub(crate) spread: Option<[f64; 2]>,
 }
 
 impl Found {
     fn read(base: &Value, figure: Figure, path: &str, suffix: &str) -> Option<Self> {
         let number = |field: &str| base[field].as_f64();
-        let spread = &base["spread"][figure.field];
+        let spread = |field: &str| {
+            let spread = &base["spread"][field];
+            spread[0].as_f64().zip(spread[1].as_f64()).map(|(least, most)| [least, most])
+        };
+        let ratio = |baseline: &Baseline| {
+            Some(Ratio {
+                path: format!("{path}.{}", baseline.ratio),
+                baseline: *baseline,
+                value: baseline.field.and_then(number),
+                times: number(baseline.ratio)?,
+                spread: spread(baseline.ratio),
+            })
+        };
         Some(Self {
             path: format!("{path}.{}", figure.field),
             label: format!("{}{suffix}", figure.label),
             figure,
             value: number(figure.field)?,
-            spread: spread[0].as_f64().zip(spread[1].as_f64()).map(|(least, most)| [least, most]),
-            baseline: figure.baseline.and_then(|baseline| number(baseline.field?)),
-            ratio: figure.baseline.and_then(|baseline| number(baseline.ratio)),
+            spread: spread(figure.field),
+            ratios: figure.baselines.iter().filter_map(ratio).collect(),
             limit: figure.limit.and_then(|limit| number(limit.field)),
         })
     }
@@ -236,7 +258,7 @@ mod tests {
             label: "rate",
             unit: Unit::PerSecond,
             better: Better::Higher,
-            baseline: Some(Baseline { label: "naive", field: Some("naive"), ratio: "ratio" }),
+            baselines: &[Baseline { label: "naive", field: Some("naive"), ratio: "ratio" }],
             limit: Some(Limit { label: "disk", field: "limit" }),
             list: None,
         };
@@ -251,9 +273,11 @@ mod tests {
         let paths: Vec<_> = found.iter().map(|found| &*found.path).collect();
         assert_eq!(paths, ["part.rate", "part.rows[proof=work,clients=2].rate"]);
         assert_eq!(found[1].label, "rate, proof work,clients 2");
-        assert_eq!((found[0].spread, found[0].ratio), (Some([7.0, 9.0]), Some(4.5)));
+        assert_eq!(found[0].spread, Some([7.0, 9.0]));
+        let ratio = &found[0].ratios[0];
+        assert_eq!((&*ratio.path, ratio.value, ratio.times), ("part.ratio", Some(2.0), 4.5));
         assert_eq!(found[0].of_limit(), Some(0.5));
-        assert_eq!((found[1].baseline, found[1].of_limit()), (None, None));
+        assert!(found[1].ratios.is_empty() && found[1].of_limit().is_none());
         assert!(section.figures_in(&json!({"part": null})).is_empty());
     }
 
@@ -264,7 +288,7 @@ mod tests {
             label: "look-up",
             unit: Unit::Microseconds,
             better: Better::Lower,
-            baseline: None,
+            baselines: &[],
             limit: Some(Limit { label: "disk", field: "disk" }),
             list: None,
         };

@@ -1,6 +1,10 @@
 //! What is measured of every engine: preparing, proving on some threads, verifying.
 
-use std::{cell::RefCell, sync::atomic::AtomicBool};
+use std::{
+    cell::RefCell,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use dsc_lib::{
     proof::{Budget, Challenge, Clock, Entry, Proof, ProofEngine, ProveError, Prover, Resources},
@@ -105,6 +109,29 @@ pub(super) fn verify_ns(
     let batch = || proofs.iter().filter(|proof| valid(proof)).count() as u64;
     let verify: Contender<'_> = Box::new(|| Ok(1e9 / bench.pace.rate(batch)));
     let mut found = bench.pace.interleave("verify", vec![verify])?;
+    Ok(found.remove(0))
+}
+
+/// Microseconds from the wish to stop to the end of a call of `prove`, in each round.
+pub(super) fn cancel_us(bench: &Bench<'_>, prover: &mut dyn Prover) -> Result<Samples, Failure> {
+    let clock = bench.pace.clock;
+    let cancel = || {
+        let stop = AtomicBool::new(false);
+        let budget = Budget::new(clock, &stop);
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                thread::sleep(bench.pace.time);
+                let asked = clock.now();
+                stop.store(true, Ordering::Relaxed);
+                asked
+            });
+            prover.prove(&challenge(0), Target(0), &budget).map_err(failed)?;
+            let end = clock.now();
+            let asked = asked.join().expect("a clock does not panic");
+            Ok(end.saturating_sub(asked).as_secs_f64() * 1e6)
+        })
+    };
+    let mut found = bench.pace.interleave("cancel", vec![Box::new(cancel)])?;
     Ok(found.remove(0))
 }
 

@@ -1,10 +1,13 @@
 //! Proof of memory: building the table and walking through it, against a sorted array that is
 //! searched in halves, and against what the machine's memory allows.
 
-use std::{cell::RefCell, hint::black_box};
+use std::{
+    cell::{Cell, RefCell},
+    hint::black_box,
+};
 
 use dsc_lib::{
-    proof::{Entry, Prover, Resources},
+    proof::{Entry, ProofEngine, Prover, Resources},
     tag::Tagger,
 };
 use memmap2::MmapMut;
@@ -54,6 +57,8 @@ struct Memory {
     ratio_lookups: f64,
     verify_ns: f64,
     overrun_us: Option<f64>,
+    /// From the wish to stop to the end of the call.
+    cancel_us: f64,
     ram_bytes: u64,
     peak_rss_bytes: Option<u64>,
     spread: Spread,
@@ -88,62 +93,77 @@ pub(super) fn sorted_records(pool: &ThreadPool, bits: u8) -> Vec<u64> {
 
 /// Measures the section.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, tag: &Tag) -> Result<Value, Failure> {
-    let m = bench.options.m;
-    let engine = engine::build(entry, &[("m", m.into())])?;
-    let (prover, records) = (RefCell::new(None), RefCell::new(Vec::new()));
+    let engine = engine::build(entry, &[("m", bench.options.m.into())])?;
+    let (builds, mut prover) = builds(bench, &*engine)?;
+    let walks = walks(bench, &mut *prover)?;
+    let proofs = engine::proofs(bench, entry, &mut *prover)?;
+    let verify = engine::verify_ns(bench, &*engine, &proofs)?;
+    let cancel_us = engine::cancel_us(bench, &mut *prover)?;
+    let (mut spread, last) = (Spread::default(), bench.threads.len() - 1);
+    let mut keep = |field, samples: &Samples| spread.keep(field, samples);
+    section(&Memory {
+        m: bench.options.m,
+        threads: bench.threads_max(),
+        build_entries_per_second: keep("build_entries_per_second", &builds.rates[last]),
+        naive_build_entries_per_second: builds.naive.median(),
+        ratio_build: keep("ratio_build", &builds.rates[last].over(&builds.naive)),
+        build_limit: tag.rate_on_all() / 2.0,
+        lookups_per_second: keep("lookups_per_second", &walks.rates[last]),
+        random_access_limit: walks.limits[last].median(),
+        one_thread_lookups_per_second: keep("one_thread_lookups_per_second", &walks.rates[0]),
+        one_thread_limit: walks.limits[0].median(),
+        naive_lookups_per_second: walks.naive.median(),
+        ratio_lookups: keep("ratio_lookups", &walks.rates[0].over(&walks.naive)),
+        verify_ns: keep("verify_ns", &verify),
+        overrun_us: walks.overruns.longest(),
+        cancel_us: keep("cancel_us", &cancel_us),
+        ram_bytes: prover.footprint().ram_bytes,
+        peak_rss_bytes: builds.peak_rss_bytes,
+        spread,
+        scaling: scaling(&bench.threads, &walks.rates),
+        build_scaling: scaling(&bench.threads, &builds.rates),
+    })
+}
+
+/// Entries per second, in each round.
+struct Builds {
+    rates: Vec<Samples>,
+    naive: Samples,
+    /// While the engine built.
+    peak_rss_bytes: Option<u64>,
+}
+
+/// Builds the table again and again, and keeps the last.
+fn builds(
+    bench: &Bench<'_>,
+    engine: &dyn ProofEngine,
+) -> Result<(Builds, Box<dyn Prover>), Failure> {
+    let (m, prover, peak) = (bench.options.m, RefCell::new(None), Cell::new(None));
     let (entries, pool) = (float(size_of_values(m)), pool(bench.threads_max())?);
     let build = |&threads: &usize| -> Contender<'_> {
-        let (engine, prover) = (&engine, &prover);
-        let resources = resources(bench, threads);
+        let (prover, peak, resources) = (&prover, &peak, resources(bench, threads));
         Box::new(move || {
             drop(prover.take());
+            peak::reset();
             let progress = Quiet(bench.pace.progress);
             let (seconds, made) =
                 bench.pace.seconds(|| engine.prepare(&MINER, &resources, &progress));
+            peak.set(peak.get().max(peak::bytes()));
             prover.replace(Some(made?));
             Ok(entries / seconds)
         })
     };
     let mut contenders: Vec<_> = bench.threads.iter().map(build).collect();
-    contenders.insert(
-        0,
-        Box::new(|| {
-            drop(records.take());
-            let (seconds, sorted) = bench.pace.seconds(|| sorted_records(&pool, m));
-            records.replace(sorted);
-            Ok(entries / seconds)
-        }),
-    );
-    let found = bench.pace.interleave("memory table", contenders)?;
-    let (naive_build, builds) = (&found[0], &found[1..]);
-    let mut prover = prover.take().ok_or_else(|| Failure::other("no-measurement", "no table"))?;
-    let ram_bytes = prover.footprint().ram_bytes;
-    let walks = walks(bench, &mut *prover, &records.take())?;
-    let proofs = engine::proofs(bench, entry, &mut *prover)?;
-    let verify = engine::verify_ns(bench, &*engine, &proofs)?;
-    let (mut spread, last) = (Spread::default(), bench.threads.len() - 1);
-    section(&Memory {
-        m,
-        threads: bench.threads_max(),
-        build_entries_per_second: spread.keep("build_entries_per_second", &builds[last]),
-        naive_build_entries_per_second: naive_build.median(),
-        ratio_build: builds[last].ratio(naive_build),
-        build_limit: tag.rate_on_all() / 2.0,
-        lookups_per_second: spread.keep("lookups_per_second", &walks.rates[last]),
-        random_access_limit: walks.limits[last].median(),
-        one_thread_lookups_per_second: spread
-            .keep("one_thread_lookups_per_second", &walks.rates[0]),
-        one_thread_limit: walks.limits[0].median(),
-        naive_lookups_per_second: walks.naive.median(),
-        ratio_lookups: walks.rates[0].ratio(&walks.naive),
-        verify_ns: spread.keep("verify_ns", &verify),
-        overrun_us: walks.overruns.longest(),
-        ram_bytes,
-        peak_rss_bytes: peak::bytes(),
-        spread,
-        scaling: scaling(&bench.threads, &walks.rates),
-        build_scaling: scaling(&bench.threads, builds),
-    })
+    contenders.push(Box::new(|| {
+        let (seconds, records) = bench.pace.seconds(|| sorted_records(&pool, m));
+        drop(records);
+        Ok(entries / seconds)
+    }));
+    let mut rates = bench.pace.interleave("memory table", contenders)?;
+    let none = || Failure::other("no-measurement", "no table was built");
+    let naive = rates.pop().ok_or_else(none)?;
+    let prover = prover.take().ok_or_else(none)?;
+    Ok((Builds { rates, naive, peak_rss_bytes: peak.get() }, prover))
 }
 
 fn resources(bench: &Bench<'_>, threads: usize) -> Resources {
@@ -159,7 +179,8 @@ struct Walks {
     overruns: Overruns,
 }
 
-fn walks(bench: &Bench<'_>, prover: &mut dyn Prover, records: &[u64]) -> Result<Walks, Failure> {
+fn walks(bench: &Bench<'_>, prover: &mut dyn Prover) -> Result<Walks, Failure> {
+    let records = sorted_records(&pool(bench.threads_max())?, bench.options.m);
     let (table, overruns) = (Lines::new(prover.footprint().ram_bytes)?, Overruns::default());
     let prover = RefCell::new(prover);
     let mut contenders: Vec<Contender<'_>> = Vec::new();
@@ -172,7 +193,7 @@ fn walks(bench: &Bench<'_>, prover: &mut dyn Prover, records: &[u64]) -> Result<
             Ok(bench.pace.rate_on(threads, |thread| table.reads(thread as u64)))
         }));
     }
-    contenders.push(Box::new(|| Ok(bench.pace.rate(searches(records)))));
+    contenders.push(Box::new(|| Ok(bench.pace.rate(searches(&records)))));
     let mut found = bench.pace.interleave("memory walks", contenders)?.into_iter();
     let (mut rates, mut limits) = (Vec::new(), Vec::new());
     for _ in &bench.threads {

@@ -2,25 +2,19 @@
 
 use crate::bench::schema::{
     Baseline,
-    Better::{Higher, Lower},
+    Better::{self, Higher, Lower},
     Figure, Limit, List, Schema, Section, Unit,
 };
 
 /// A figure beside nothing.
-const fn figure(
-    field: &'static str,
-    label: &'static str,
-    unit: Unit,
-    better: crate::bench::schema::Better,
-) -> Figure {
-    Figure { field, label, unit, better, baseline: None, limit: None, list: None }
+const fn figure(field: &'static str, label: &'static str, unit: Unit, better: Better) -> Figure {
+    Figure { field, label, unit, better, baselines: &[], limit: None, list: None }
 }
 
 impl Figure {
-    /// Sets it against a baseline.
-    const fn against(self, label: &'static str, field: &'static str, ratio: &'static str) -> Self {
-        let baseline = Baseline { label, field: Some(field), ratio };
-        Self { baseline: Some(baseline), ..self }
+    /// Sets it against baselines.
+    const fn against(self, baselines: &'static [Baseline]) -> Self {
+        Self { baselines, ..self }
     }
 
     const fn limited(self, label: &'static str, field: &'static str) -> Self {
@@ -28,13 +22,16 @@ impl Figure {
     }
 }
 
+const fn baseline(label: &'static str, field: &'static str, ratio: &'static str) -> Baseline {
+    Baseline { label, field: Some(field), ratio }
+}
+
 /// A rate for each number of threads.
 const fn scaling(field: &'static str, label: &'static str) -> Figure {
-    let baseline = Baseline { label: "one thread", field: None, ratio: "speedup" };
+    const ONE: &[Baseline] = &[Baseline { label: "one thread", field: None, ratio: "speedup" }];
     Figure {
-        baseline: Some(baseline),
         list: Some(List { field, keys: &["threads"] }),
-        ..figure("rate", label, Unit::PerSecond, Higher)
+        ..figure("rate", label, Unit::PerSecond, Higher).against(ONE)
     }
 }
 
@@ -43,25 +40,25 @@ const VERIFY: Figure = figure("verify_ns", "verify", Unit::Nanoseconds, Lower);
 const OVERRUN: Figure =
     figure("overrun_us", "longest overrun of a deadline", Unit::Microseconds, Lower);
 
+const CANCEL: Figure = figure("cancel_us", "end of a cancelled search", Unit::Microseconds, Lower);
+
 const TAG: &[Figure] = &[
     figure("mhs", "search for the least", Unit::MegaHashes, Higher)
-        .against("blake3::hash", "naive_mhs", "ratio_naive")
+        .against(&[
+            baseline("blake3::hash", "naive_mhs", "ratio_naive"),
+            baseline("hash_many", "hash_many_mhs", "ratio_hash_many"),
+        ])
         .limited("instructions", "limit_mhs"),
-    figure("ratio_hash_many", "search, times hash_many", Unit::Times, Higher).against(
-        "hash_many",
-        "hash_many_mhs",
-        "ratio_hash_many",
-    ),
-    figure("range_mhs", "inputs in a row", Unit::MegaHashes, Higher).against(
+    figure("range_mhs", "inputs in a row", Unit::MegaHashes, Higher).against(&[baseline(
         "hash_many",
         "hash_many_mhs",
         "ratio_range",
-    ),
-    figure("slice_mhs", "inputs anywhere", Unit::MegaHashes, Higher).against(
+    )]),
+    figure("slice_mhs", "inputs anywhere", Unit::MegaHashes, Higher).against(&[baseline(
         "hash_many",
         "hash_many_mhs",
         "ratio_slice",
-    ),
+    )]),
     figure("cycles_per_8", "eight tags", Unit::Cycles, Lower)
         .limited("instructions", "bound_cycles_per_8"),
     figure("clock_hz", "clock of the core", Unit::Hertz, Higher),
@@ -69,22 +66,23 @@ const TAG: &[Figure] = &[
 ];
 
 const WORK: &[Figure] = &[
-    figure("mhs", "search on all threads", Unit::MegaHashes, Higher).against(
+    figure("mhs", "search on all threads", Unit::MegaHashes, Higher).against(&[baseline(
         "blake3::hash",
         "naive_mhs",
         "ratio_naive",
-    ),
+    )]),
     figure("one_thread_mhs", "search on one thread", Unit::MegaHashes, Higher)
         .limited("kernel", "kernel_mhs"),
     scaling("scaling", "search"),
     VERIFY,
     OVERRUN,
+    CANCEL,
     PEAK,
 ];
 
 const SPACE: &[Figure] = &[
     figure("entries_per_second", "plot, durable", Unit::PerSecond, Higher)
-        .against("par_sort_unstable", "naive_entries_per_second", "ratio_naive")
+        .against(&[baseline("par_sort_unstable", "naive_entries_per_second", "ratio_naive")])
         .limited("least limit", "limit_entries_per_second"),
     figure("hash_limit", "limit of hashing", Unit::PerSecond, Higher),
     figure("memory_limit", "limit of memory", Unit::PerSecond, Higher),
@@ -92,7 +90,7 @@ const SPACE: &[Figure] = &[
     scaling("scaling", "plot"),
     figure("fill", "entries stored of those expected", Unit::Share, Higher),
     figure("lookup_us_p50", "look-up, cold, p50", Unit::Microseconds, Lower)
-        .against("search in halves", "naive_lookup_us_p50", "ratio_lookup")
+        .against(&[baseline("search in halves", "naive_lookup_us_p50", "ratio_lookup")])
         .limited("page read", "disk_read_us_p50"),
     figure("lookup_us_p99", "look-up, cold, p99", Unit::Microseconds, Lower)
         .limited("page read", "disk_read_us_p99"),
@@ -108,17 +106,18 @@ const SPACE: &[Figure] = &[
 
 const MEMORY: &[Figure] = &[
     figure("build_entries_per_second", "build", Unit::PerSecond, Higher)
-        .against("par_sort_unstable", "naive_build_entries_per_second", "ratio_build")
+        .against(&[baseline("par_sort_unstable", "naive_build_entries_per_second", "ratio_build")])
         .limited("hashing", "build_limit"),
     scaling("build_scaling", "build"),
     figure("lookups_per_second", "look-ups on all threads", Unit::PerSecond, Higher)
         .limited("random access", "random_access_limit"),
     figure("one_thread_lookups_per_second", "look-ups on one thread", Unit::PerSecond, Higher)
-        .against("binary_search", "naive_lookups_per_second", "ratio_lookups")
+        .against(&[baseline("binary_search", "naive_lookups_per_second", "ratio_lookups")])
         .limited("random access", "one_thread_limit"),
     scaling("scaling", "look-ups"),
     VERIFY,
     OVERRUN,
+    CANCEL,
     figure("ram_bytes", "table", Unit::Bytes, Lower),
     PEAK,
 ];

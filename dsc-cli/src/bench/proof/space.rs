@@ -7,7 +7,7 @@ use std::{
     hint::black_box,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
 };
 
 use dsc_lib::{
@@ -171,7 +171,7 @@ fn figures(
         threads: place.bench.threads_max(),
         entries_per_second: spread.keep("entries_per_second", most),
         naive_entries_per_second: plots.naive.median(),
-        ratio_naive: most.ratio(&plots.naive),
+        ratio_naive: spread.keep("ratio_naive", &most.over(&plots.naive)),
         limit_entries_per_second,
         hash_limit: limits[0].1,
         memory_limit: limits[1].1,
@@ -215,7 +215,6 @@ fn plots(place: &Place<'_, '_>) -> Result<Plots, Failure> {
     let (bench, entries) = (place.bench, float(size_of_values(place.id.k())));
     let (pool, written) = (pool(bench.threads_max())?, place.path("written"));
     let peak_rss_bytes = Cell::new(None);
-    let mut copies = copiers(bench.threads_max());
     let mut contenders: Vec<Contender<'_>> = Vec::new();
     for &threads in &bench.threads {
         let peak_rss_bytes = &peak_rss_bytes;
@@ -239,7 +238,7 @@ fn plots(place: &Place<'_, '_>) -> Result<Plots, Failure> {
         fs::remove_file(&written).map_err(|error| Failure::file("remove", &written, &error))?;
         Ok(float(place.id.file_len()) / seconds)
     }));
-    contenders.push(Box::new(|| Ok(copy_rate(bench, &mut copies))));
+    contenders.push(Box::new(|| Ok(copy_rate(bench))));
     let mut rates = bench.pace.interleave("space plot", contenders)?;
     let copies = rates.pop();
     let (writes, naive) = (rates.pop(), rates.pop());
@@ -282,21 +281,13 @@ fn write_table(path: &Path, records: &[u64]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Two arrays for each thread, touched.
-fn copiers(threads: usize) -> Vec<[Vec<u64>; 2]> {
-    (0..threads).map(|_| [1, 2].map(|value| vec![value; COPY_LEN / 8])).collect()
-}
-
-/// Bytes that all threads together read and write in a second.
-fn copy_rate(bench: &Bench<'_>, copiers: &mut [[Vec<u64>; 2]]) -> f64 {
-    let threads = copiers.len();
-    let slots: Vec<_> = copiers.iter_mut().map(|pair| Mutex::new(Some(pair))).collect();
-    bench.pace.rate_on(threads, |thread| {
-        let pair = slots[thread].lock().ok().and_then(|mut slot| slot.take());
-        let [from, to] = pair.expect("each thread takes its own arrays once");
+/// Bytes that all threads together read and write in a second, each from one array to another.
+fn copy_rate(bench: &Bench<'_>) -> f64 {
+    bench.pace.rate_on(bench.threads_max(), |_| {
+        let [from, mut to] = [1, 2].map(|value| vec![value; COPY_LEN / size_of::<u64>()]);
         move || {
-            to.copy_from_slice(from);
-            black_box(&*to);
+            to.copy_from_slice(&from);
+            black_box(&to);
             2 * COPY_LEN as u64
         }
     })

@@ -37,6 +37,8 @@ struct Work {
     verify_ns: f64,
     /// The longest that a call went on after its deadline.
     overrun_us: Option<f64>,
+    /// From the wish to stop to the end of the call.
+    cancel_us: f64,
     peak_rss_bytes: Option<u64>,
     spread: Spread,
     scaling: Vec<Scale>,
@@ -63,6 +65,7 @@ pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Va
     let mut prover = prover.into_inner();
     let proofs = engine::proofs(bench, entry, &mut *prover)?;
     let verify = engine::verify_ns(bench, &*engine, &proofs)?;
+    let cancel_us = engine::cancel_us(bench, &mut *prover)?;
     let mut spread = Spread::default();
     let mut mega = |field, rate: &Samples| spread.keep(field, &rate.map(|rate| rate / MEGA));
     section(&Work {
@@ -74,6 +77,7 @@ pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Va
         kernel_mhs: mega("kernel_mhs", kernel),
         verify_ns: spread.keep("verify_ns", &verify),
         overrun_us: overruns.longest(),
+        cancel_us: spread.keep("cancel_us", &cancel_us),
         peak_rss_bytes: peak::bytes(),
         spread,
         scaling: scaling(&bench.threads, rates),
