@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Vault(command::vault::Args),
     /// Find or check one proof without a network
     Proof(command::proof::Args),
+    /// Measure this machine; compare and report results
+    Bench(command::bench::Args),
     /// Write the genesis file of a new network
     Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?

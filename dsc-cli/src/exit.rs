@@ -330,7 +330,8 @@ impl From<PrepareError> for Failure {
         match error {
             PrepareError::Size { .. } | PrepareError::NoIndex => Self::usage(message),
             PrepareError::Build(BuildError::Cancelled) => Self::interrupted(message),
-            PrepareError::Build(_) => Self::no_space("not-enough-memory", message),
+            PrepareError::Build(_) => Self::no_space("not-enough-memory", message)
+                .with_hint("allow it more memory, or choose a smaller table"),
             PrepareError::Plot(_) => Self::other("plot-failed", message),
             PrepareError::Vault(_) => Self::corrupt("vault-corrupt", message)
                 .with_hint("`dsc vault check` says what is wrong; delete the file to plot it anew"),

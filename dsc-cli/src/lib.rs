@@ -3,6 +3,7 @@
 //! The protocol is in `dsc_lib`; what that crate takes as arguments is here: sockets ([`http`]),
 //! clock, entropy, configuration, and a terminal.
 
+mod bench;
 pub mod cli;
 pub mod clock;
 mod command;

@@ -92,7 +92,7 @@ impl Output {
     /// A [`Failure`] if standard output takes no more.
     pub fn document<T: Document>(&self, document: &T) -> Result<(), Failure> {
         if self.json {
-            self.line(&Envelope { schema: T::SCHEMA, body: document })
+            self.write(&json_line(document)?)
         } else {
             self.write(Text(document).to_string().as_bytes())
         }
@@ -116,21 +116,15 @@ impl Output {
                 hint: failure.hint(),
             };
             let body = ErrorBody { error };
+            let line = encode(&Envelope { schema: "dsc.error/1", body: &body });
             // Nobody is left to be told that this could not be written.
-            drop(self.line(&Envelope { schema: "dsc.error/1", body: &body }));
+            drop(line.and_then(|line| self.write(&line)));
         } else {
             note(format_args!("error: {}", failure.message()));
             if let Some(hint) = failure.hint() {
                 note(format_args!("  hint: {hint}"));
             }
         }
-    }
-
-    fn line<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(value)
-            .map_err(|error| Failure::other("output", format_args!("cannot encode: {error}")))?;
-        line.push(b'\n');
-        self.write(&line)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
@@ -141,6 +135,22 @@ impl Output {
             _ => Failure::other("output", format_args!("cannot write the answer: {error}")),
         })
     }
+}
+
+/// A document as one line of JSON, as it goes to standard output or to a file.
+///
+/// # Errors
+///
+/// A [`Failure`] if the document cannot be written as JSON.
+pub fn json_line<T: Document>(document: &T) -> Result<Vec<u8>, Failure> {
+    encode(&Envelope { schema: T::SCHEMA, body: document })
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
+    let mut line = serde_json::to_vec(value)
+        .map_err(|error| Failure::other("output", format_args!("cannot encode: {error}")))?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// Writes one line for people to standard error; a closed one is no error.

@@ -1,5 +1,6 @@
 //! The commands: one file each, thin over the library.
 
+pub(crate) mod bench;
 pub(crate) mod block;
 pub(crate) mod blockchain;
 pub(crate) mod chain;
@@ -66,6 +67,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Chain(args) => chain::run(&args, &Context::open(globals, output)?),
         Command::Vault(args) => vault::run(&args, &Context::open(globals, output)?),
         Command::Proof(args) => proof::run(&args, &Context::open(globals, output)?),
+        Command::Bench(args) => bench::run(&args, &Context::open(globals, output)?),
         Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
         Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
     }

@@ -163,7 +163,7 @@ fn plot(args: &Plot, context: &Context<'_>) -> Result<(), Failure> {
     context.output.document(&VaultDocument::new(&path, &header))
 }
 
-fn plot_failure(error: &PlotError) -> Failure {
+pub(crate) fn plot_failure(error: &PlotError) -> Failure {
     match error {
         PlotError::Exists { .. } => Failure::rejected("vault-exists", error)
             .with_hint("choose another --index or --folder; `dsc vault check` checks the file"),

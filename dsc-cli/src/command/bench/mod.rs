@@ -1,0 +1,31 @@
+//! `dsc bench`: measure this machine, and compare and report what was measured.
+
+mod proof;
+mod results;
+
+use super::Context;
+use crate::exit::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Measure the proof engines beside naive ways and the limits of the hardware
+    Proof(proof::Args),
+    /// Show what changed between two results of one machine
+    Compare(results::Compare),
+    /// Write results as Markdown, CSV or a chart
+    Report(results::Report),
+}
+
+pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    match &args.verb {
+        Verb::Proof(args) => proof::run(args, context),
+        Verb::Compare(args) => results::compare(args, context),
+        Verb::Report(args) => results::report(args, context),
+    }
+}
