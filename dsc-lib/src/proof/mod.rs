@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod identity;
 mod memory;
+mod pages;
 mod pairs;
 pub mod space;
 #[cfg(test)]
