@@ -11,7 +11,7 @@
 use rayon::ThreadPool;
 
 use super::{
-    super::{BuildError, Progress},
+    super::{BuildError, Progress, pages::Pages},
     Arena, Levels, Placed, Plan, Size, build, top,
 };
 
@@ -30,7 +30,7 @@ struct Block {
 #[derive(Debug)]
 pub(in super::super) struct Table {
     /// Pairs as numbers, `x1 | x2 << 32`.
-    pairs: Vec<u64>,
+    pairs: Pages,
     index: Vec<Block>,
     bits: u32,
 }
@@ -48,7 +48,7 @@ impl Table {
         let found = build(levels, &plan, &arena, pool, progress)?;
         let counts = found.counts();
         let bits = levels.size.bits();
-        let pairs = zeroed(counts.iter().sum())?;
+        let pairs = Pages::zeroed_items::<u64>(counts.iter().sum())?;
         let mut table = Self { pairs, index: zeroed(blocks(levels.size))?, bits };
         let parts = table.parts(&counts).into_iter().map(Some).collect();
         found.store(pool, progress, parts, |_, mut part, mut sorted| {
@@ -70,7 +70,11 @@ impl Table {
 
     /// RAM held.
     pub(in super::super) fn ram_bytes(&self) -> u64 {
-        ram_bytes(self.pairs.len() as u64, self.index.len())
+        ram_bytes(self.pairs().len() as u64, self.index.len())
+    }
+
+    fn pairs(&self) -> &[u64] {
+        self.pairs.as_slice()
     }
 
     /// The pairs whose `e` begins with the bits that `tag` begins with.
@@ -78,13 +82,13 @@ impl Table {
         let prefix = top(tag, self.bits);
         let block = self.index.get((prefix >> BLOCK_BITS) as usize).copied().unwrap_or_default();
         let (start, count) = block.range(within_block(prefix));
-        self.pairs.get(start..start.saturating_add(count)).unwrap_or_default()
+        self.pairs().get(start..start.saturating_add(count)).unwrap_or_default()
     }
 
     /// Cuts the table into the parts that partitions of `counts` entries fill.
     fn parts(&mut self, counts: &[usize]) -> Vec<Part<'_>> {
         let blocks = self.index.len().checked_div(counts.len()).unwrap_or_default();
-        let (mut pairs, mut first, bits) = (&mut *self.pairs, 0_u64, self.bits);
+        let (mut pairs, mut first, bits) = (self.pairs.as_mut_slice(), 0_u64, self.bits);
         let index = self.index.chunks_mut(blocks.max(1));
         let cut = |(&count, index)| {
             let (head, tail) = std::mem::take(&mut pairs).split_at_mut(count);
@@ -188,7 +192,7 @@ mod tests {
             }
             found += pairs.len();
         }
-        assert_eq!(found, table.pairs.len());
+        assert_eq!(found, table.pairs().len());
         assert_eq!(table.ram_bytes(), (found * 8 + (1 << 16) * 2) as u64);
         assert!(Table::ram_bytes_to_build(levels.size, 2) > table.ram_bytes());
     }
@@ -204,8 +208,8 @@ mod tests {
         let entry = |prefix: u64, pair| Placed { e: prefix << 48, pair: Pair(pair) };
         let mut placed: Vec<_> = (0..300).map(|pair| entry(8, pair)).collect();
         placed.extend([entry(9, 7_000), entry(17, 8_000)]);
-        let mut table =
-            Table { pairs: vec![0; 302], index: vec![Block::default(); 8192], bits: 16 };
+        let pairs = Pages::zeroed_items::<u64>(302).unwrap();
+        let mut table = Table { pairs, index: vec![Block::default(); 8192], bits: 16 };
         for mut part in table.parts(&[302]) {
             part.fill(&placed);
         }
