@@ -102,6 +102,33 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], offset: u64) -> io::Re
     Ok(())
 }
 
+/// Writes parts one after another.
+#[cfg(unix)]
+pub(super) fn write_all_parts_at(file: &File, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+    let slices: Vec<_> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
+    let written = rustix::io::pwritev(file, &slices, offset)?;
+    // More rarely than not it is less than all.
+    write_rest_at(file, parts, offset, written)
+}
+
+#[cfg(not(unix))]
+pub(super) fn write_all_parts_at(file: &File, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+    write_rest_at(file, parts, offset, 0)
+}
+
+/// Writes what is left of `parts` when `written` bytes of them were.
+fn write_rest_at(file: &File, parts: &[&[u8]], offset: u64, written: usize) -> io::Result<()> {
+    let (mut offset, mut written) = (offset, written);
+    for part in parts {
+        let done = written.min(part.len());
+        written = written.saturating_sub(done);
+        let rest = part.get(done..).unwrap_or_default();
+        write_all_at(file, rest, offset.saturating_add(done as u64))?;
+        offset = offset.saturating_add(part.len() as u64);
+    }
+    Ok(())
+}
+
 /// Bytes that the file system of `folder` has left for us, if it can say.
 #[cfg(unix)]
 pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
@@ -156,4 +183,27 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_written_whole_wherever_the_system_stopped() {
+        let file = tempfile::tempfile().unwrap();
+        let parts: [&[u8]; 3] = [b"abc", b"", b"defgh"];
+        for written in 0..=8 {
+            write_all_at(&file, &[b'.'; 12], 0).unwrap();
+            write_all_at(&file, &b"abcdefgh"[..written], 2).unwrap();
+            write_rest_at(&file, &parts, 2, written).unwrap();
+            let mut found = [0; 12];
+            read_exact_at(&file, &mut found, 0).unwrap();
+            assert_eq!(&found, b"..abcdefgh..", "{written}");
+        }
+        write_all_parts_at(&file, &parts[..1], 4).unwrap();
+        let mut found = [0; 12];
+        read_exact_at(&file, &mut found, 0).unwrap();
+        assert_eq!(&found, b"..ababcfgh..");
+    }
 }

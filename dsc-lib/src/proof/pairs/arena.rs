@@ -23,11 +23,13 @@ use rayon::ThreadPool;
 use super::{
     super::{
         BuildError, direct,
-        file::{read_exact_at, write_all_at},
+        file::{read_exact_at, write_all_parts_at},
         pages::Pages,
     },
     Plan,
     line::{LINE, Line, words},
+    plan::READ_AHEAD,
+    queue::Queue,
 };
 
 /// Writes under way at once; a disk is slower when it has nothing queued.
@@ -180,10 +182,12 @@ impl<'a> Arena<'a> {
         error
     }
 
-    /// Runs `work` on every thread of `pool`, with the file being written meanwhile.
+    /// Runs `work` on every thread of `pool`, with the file being written meanwhile, and read for
+    /// `queue`.
     pub(super) fn run<R: Send>(
         &self,
         pool: &ThreadPool,
+        queue: Option<&Queue<'_, 'a>>,
         work: impl Fn() -> Result<R, BuildError> + Sync,
     ) -> Result<Vec<R>, BuildError> {
         let work = || work().map_err(|error| self.fail(error));
@@ -195,7 +199,13 @@ impl<'a> Arena<'a> {
             for _ in 0..WRITERS {
                 scope.spawn(|| self.write(file));
             }
+            for queue in queue.into_iter().flat_map(|queue| [queue; READ_AHEAD]) {
+                scope.spawn(|| queue.read_ahead());
+            }
             let results = pool.broadcast(|_| work());
+            if let Some(queue) = queue {
+                queue.stop();
+            }
             self.lock().closed = true;
             self.changed.notify_all();
             results
@@ -208,9 +218,11 @@ impl<'a> Arena<'a> {
     /// Writes full chunks until the arena is closed and none is left.
     fn write(&self, file: &File) {
         while let Some(batch) = self.next_batch() {
-            let written = batch.iter().try_for_each(|(slot, lines)| {
-                write_all_at(file, bytemuck::cast_slice(lines), self.offset(*slot))
-            });
+            // Slots are given out in order, so a batch is one stretch of the file.
+            let first = batch.first().map_or(0, |(slot, _)| *slot);
+            let parts: Vec<&[u8]> =
+                batch.iter().map(|(_, lines)| bytemuck::cast_slice(lines)).collect();
+            let written = write_all_parts_at(file, &parts, self.offset(first));
             let mut state = self.lock();
             if let Err(error) = written {
                 state.failed.get_or_insert_with(|| temporary_error(&error));

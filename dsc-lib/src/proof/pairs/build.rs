@@ -17,12 +17,9 @@
     reason = "hot loops over our own records; `Size` bounds every shift and index"
 )]
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    vec,
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use rayon::ThreadPool;
@@ -30,10 +27,11 @@ use rayon::ThreadPool;
 use super::{
     super::{BuildError, Progress},
     Levels, Pair, Placed, Plan,
-    arena::{Arena, Chunk},
+    arena::Arena,
     group::{Groups, Sorter},
     join::{Joiner, KEY_BITS},
     plan::GROUP_BITS,
+    queue::{List, Queue},
     scatter::Scatter,
     top,
 };
@@ -63,9 +61,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The chunks of one partition, from all threads.
-type List<'a> = Vec<Chunk<'a>>;
-
 /// Turns lists by thread and partition into lists by partition.
 fn by_partition(threads: Vec<Vec<List<'_>>>) -> Vec<List<'_>> {
     let mut threads = threads.into_iter();
@@ -76,26 +71,6 @@ fn by_partition(threads: Vec<Vec<List<'_>>>) -> Vec<List<'_>> {
         }
     }
     lists
-}
-
-/// Partitions for threads to take, in order.
-struct Queue<'s, 'a> {
-    arena: &'s Arena<'a>,
-    lists: Mutex<vec::IntoIter<(usize, List<'a>)>>,
-}
-
-impl<'s, 'a> Queue<'s, 'a> {
-    fn new(arena: &'s Arena<'a>, lists: Vec<(usize, List<'a>)>) -> Self {
-        Self { arena, lists: Mutex::new(lists.into_iter()) }
-    }
-
-    /// The next partition, brought to RAM.
-    fn next(&self) -> Result<Option<(usize, List<'a>)>, BuildError> {
-        let next = self.lists.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some((index, list)) = next else { return Ok(None) };
-        let list = list.into_iter().map(|chunk| self.arena.load(chunk));
-        Ok(Some((index, list.collect::<Result<_, _>>()?)))
-    }
 }
 
 /// All pairs of a table, by the top bits of `e`, in no order within a partition.
@@ -144,7 +119,7 @@ fn hash<'a>(
             stage.advance(step.end - step.start)?;
         }
     };
-    Ok(by_partition(arena.run(pool, hash_some)?))
+    Ok(by_partition(arena.run(pool, None, hash_some)?))
 }
 
 fn hash_step(
@@ -185,7 +160,7 @@ fn pair_up<'a>(
         }
         matcher.finish()
     };
-    Ok(by_partition(arena.run(pool, pair_some)?))
+    Ok(by_partition(arena.run(pool, Some(&queue), pair_some)?))
 }
 
 /// Finds the pairs of level-1 partitions.
@@ -331,7 +306,7 @@ impl<'a> Partitions<'_, 'a> {
         let lists: Vec<_> = self.lists.into_iter().enumerate().filter_map(wanted).collect();
         stage.advance((outputs.len() - lists.len()) as u64)?;
         let queue = Queue::new(arena, lists);
-        arena.run(pool, || {
+        arena.run(pool, Some(&queue), || {
             let mut workshop = Workshop::new(plan);
             while let Some((index, list)) = queue.next()? {
                 workshop.fill(levels, &list);

@@ -19,6 +19,7 @@ mod group;
 mod join;
 mod line;
 mod plan;
+mod queue;
 mod scatter;
 mod select;
 
