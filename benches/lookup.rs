@@ -91,33 +91,28 @@ mod linux {
             id.file_len() >> 20,
             direct.mode()
         );
-        let buckets = id.buckets();
         let (disk, cached) = (open_direct(&path)?, File::open(&path)?);
-        let mut page = vec![0; 2 * PAGE_LEN];
-        let start = page.as_ptr().align_offset(PAGE_LEN);
-        let mut cold = [
-            Kind::new("disk", |at| {
-                let page = &mut page[start..start + PAGE_LEN];
-                disk.read_exact_at(page, (at % buckets + 1) * PAGE_LEN as u64).expect("a page");
-            }),
-            Kind::new("direct", look_up(&direct)),
-            Kind::new("dropped", look_up(&read)),
-        ];
+        let disk = || Kind::new("disk", read_from(&disk, id.buckets()));
+        let mut cold =
+            [disk(), Kind::new("direct", look_up(&direct)), Kind::new("dropped", look_up(&read))];
         measure(&mut cold, samples, || {
             let dropped = rustix::fs::fadvise(&cached, 0, None, rustix::fs::Advice::DontNeed);
             dropped.expect("the cache can be dropped");
         });
-        report(&cold, cold[0].percentile(50));
-        let mut warm =
-            [Kind::new("warm, read", look_up(&read)), Kind::new("warm, mapped", look_up(&mapped))];
+        report(&cold);
+        let mut warm = [
+            disk(),
+            Kind::new("warm, read", look_up(&read)),
+            Kind::new("warm, mapped", look_up(&mapped)),
+        ];
         // The first round fetches what the second finds.
         measure(&mut warm, samples, || {});
         for kind in &mut warm {
             kind.times.clear();
         }
         measure(&mut warm, samples, || {});
-        report(&warm, cold[0].percentile(50));
-        challenges(folder.path(), samples, cold[0].percentile(50))
+        report(&warm);
+        challenges(disk(), folder.path(), samples)
     }
 
     fn look_up(vault: &Vault) -> impl FnMut(u64) {
@@ -125,8 +120,17 @@ mod linux {
         move |at| assert!(!vault.entries(at % buckets).expect("a sound page").is_empty())
     }
 
+    fn read_from(disk: &File, pages: u64) -> impl FnMut(u64) {
+        let mut bytes = vec![0; 2 * PAGE_LEN];
+        let start = bytes.as_ptr().align_offset(PAGE_LEN);
+        move |at| {
+            let page = &mut bytes[start..start + PAGE_LEN];
+            disk.read_exact_at(page, (at % pages + 1) * PAGE_LEN as u64).expect("a page");
+        }
+    }
+
     /// Proofs over several vaults.
-    fn challenges(folder: &Path, samples: u64, disk_us: f64) -> Result<(), Box<dyn Error>> {
+    fn challenges(disk: Kind<'_>, folder: &Path, samples: u64) -> Result<(), Box<dyn Error>> {
         let engine = find("space")?.build_with(&[16, 0])?;
         let prepare = |count| {
             let (indices, size) = ((0..count).collect(), Some(K_SMALL));
@@ -136,7 +140,7 @@ mod linux {
         };
         let (wall, stop) = (Wall(Instant::now()), AtomicBool::new(false));
         let (wall, stop) = (&wall, &stop);
-        let mut kinds = Vec::new();
+        let mut kinds = vec![disk];
         for count in VAULTS {
             let mut prover: Box<dyn Prover> = prepare(count)?;
             kinds.push(Kind::new(format!("challenge, {count} vaults"), move |at| {
@@ -146,7 +150,7 @@ mod linux {
             }));
         }
         measure(&mut kinds, samples, || {});
-        report(&kinds, disk_us);
+        report(&kinds);
         Ok(())
     }
 
@@ -165,7 +169,9 @@ mod linux {
         }
     }
 
-    fn report(kinds: &[Kind<'_>], disk_us: f64) {
+    /// Prints every kind beside the first, which is the disk.
+    fn report(kinds: &[Kind<'_>]) {
+        let disk_us = kinds.first().map_or(f64::NAN, |disk| disk.percentile(50));
         for kind in kinds {
             let [p50, p99] = [50, 99].map(|percent| kind.percentile(percent));
             let (name, ratio) = (&kind.name, p50 / disk_us);

@@ -334,7 +334,7 @@ impl From<PrepareError> for Failure {
                 .with_hint("allow it more memory, or choose a smaller table"),
             PrepareError::Plot(_) => Self::other("plot-failed", message),
             PrepareError::Vault(_) => Self::corrupt("vault-corrupt", message)
-                .with_hint("`dsc vault check` says what is wrong; delete the file to plot it anew"),
+                .with_hint("`dsc vault check` says what is wrong, `dsc vault repair` mends it"),
             _ => Self::other("not-prepared", message),
         }
     }

@@ -6,7 +6,7 @@ use dsc_lib::{
     codec::{decode, encode},
     proof::{
         Challenge, ENGINES, LookupMode, Miner, NoProgress, Proof, ProofEngine, ProofEntry,
-        space::{Depth, PAGE_LEN, Vault, check},
+        space::{Depth, PAGE_LEN, Upkeep, Vault, check},
     },
     tag::{self, Tagger},
 };
@@ -50,21 +50,28 @@ pub fn proof(data: &[u8]) {
     }
 }
 
-/// Pages of a vault, header first, with their checksums put right: opening and checking are total
-/// and do not depend on how the file is read.
+/// Pages of a vault, header first, with their checksums put right: opening, looking up and checking
+/// are total, and what is found does not depend on how the file is read.
 pub fn vault(data: &[u8]) {
     let Ok(file) = vault_file(data) else { return };
-    let [mapped, read] = [LookupMode::Map, LookupMode::Read].map(|mode| report(file.path(), mode));
+    let modes = [LookupMode::Map, LookupMode::Read, LookupMode::Direct];
+    let [mapped, read, direct] = modes.map(|mode| entries(file.path(), mode));
     assert_eq!(mapped, read);
+    assert_eq!(read, direct);
+    let report = check(file.path(), Depth::Sample, &Upkeep::default(), &NoProgress);
+    if let Ok(report) = report {
+        assert_eq!(report.damaged == 0, report.faults.is_empty());
+        assert!(report.faults.is_sorted_by_key(|fault| (fault.page(), fault.offset())));
+        assert!(report.header.is_none_or(|header| header.id == report.id && header.complete));
+    }
 }
 
-fn report(path: &Path, mode: LookupMode) -> Result<String, String> {
+/// What every bucket holds, or why it cannot be told.
+fn entries(path: &Path, mode: LookupMode) -> Result<Vec<String>, String> {
     let header = Vault::read_header(path).map_err(|error| error.to_string())?;
     let vault = Vault::open(path, mode).map_err(|error| error.to_string())?;
     assert_eq!((vault.header(), header.complete), (&header, true));
-    check(&vault, Depth::Sample, 1, &NoProgress)
-        .map(|report| format!("{report:?}"))
-        .map_err(|error| error.to_string())
+    Ok((0..header.id.buckets()).map(|bucket| format!("{:?}", vault.entries(bucket))).collect())
 }
 
 /// Writes `data` as pages, the last one filled up, to a file as long as the header's `k` asks for.

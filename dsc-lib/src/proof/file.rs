@@ -1,10 +1,6 @@
 //! Positioned reads and writes, which need no cursor and so no lock, past the cache or through it.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 /// What offsets, lengths and addresses are multiples of when the cache is passed.
 const ALIGNMENT: usize = 4096;
@@ -37,7 +33,7 @@ impl AlignedBytes {
 pub(super) fn open_direct(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
     // Some file systems accept the flag and refuse the read.
     let mut page = AlignedBytes::zeroed(ALIGNMENT);
     read_exact_at(&file, page.as_mut(), 0).map(|()| file)

@@ -243,11 +243,12 @@ struct Keeper {
     readers: Readers,
 }
 
-/// The entries of one vault that a challenge asks for.
+/// The entries of one vault that a challenge asks for, with the tag of each.
 struct Tries {
     id: VaultId,
     question: Question,
     pairs: Vec<Pair>,
+    tags: Vec<u64>,
 }
 
 impl Keeper {
@@ -264,7 +265,9 @@ impl Keeper {
         if !budget.is_over() {
             vault.read(question.group.saturating_mul(width), width, &mut pairs)?;
         }
-        Ok(Tries { id, question, pairs })
+        // Here and not later, so that one vault's tags are computed while others are waited for.
+        let tags = tags_of(&question.tagger, &pairs);
+        Ok(Tries { id, question, pairs, tags })
     }
 
     /// Reads every vault, many at once.
@@ -280,11 +283,10 @@ impl Keeper {
 impl Tries {
     /// The best of the first `count` entries, with its proof.
     fn best(&self, count: usize) -> Option<(Proof, Quality)> {
-        let pairs = self.pairs.get(..count)?;
-        let tags = tags_of(&self.question.tagger, pairs);
         // Of equal qualities the first wins, as `min_by_key` returns the first.
-        let qualities = tags.into_iter().map(|tag| self.question.quality(tag));
-        let (quality, &pair) = qualities.zip(pairs).min_by_key(|(quality, _)| *quality)?;
+        let qualities = self.tags.iter().map(|&tag| self.question.quality(tag));
+        let tries = qualities.zip(&self.pairs).take(count);
+        let (quality, &pair) = tries.min_by_key(|(quality, _)| *quality)?;
         Some((write(&self.id, pair), quality))
     }
 }

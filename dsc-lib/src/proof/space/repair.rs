@@ -264,3 +264,55 @@ impl Mend<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::{
+        NoProgress, Resources,
+        space::{VaultId, plot},
+        testing::vector_miner,
+    };
+
+    /// A repair of a vault that is sound when it is opened.
+    fn mend(folder: &Path) -> Mend<'static> {
+        let id = VaultId::new(vector_miner(), 16, 0).unwrap();
+        let path = plot(&id, &Resources::new(folder), &NoProgress).unwrap();
+        let subject = Subject::new(&path, lock(&path).unwrap(), None).unwrap();
+        let census = Census::new(&id, u64::MAX).unwrap();
+        let pool = pool(1).unwrap();
+        Mend { subject, census, pool, progress: &NoProgress, pages: Vec::new() }
+    }
+
+    #[test]
+    fn a_disk_that_forgets_what_was_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mend = mend(folder.path());
+        mend.judge().unwrap();
+        let header = mend.rebuild().unwrap();
+        mend.verify(&header).unwrap();
+        for page in [0, 5] {
+            let kept = mend.read(page).unwrap();
+            let mut forgotten = kept;
+            forgotten[70] ^= 1;
+            mend.write(page, &forgotten).unwrap();
+            let found = mend.verify(&header).unwrap_err();
+            let offset = page * 4096;
+            let text =
+                format!("page {page} at offset {offset} does not keep what is written to it");
+            assert!(found.to_string().ends_with(&text), "{found}");
+            mend.write(page, &kept).unwrap();
+            mend.verify(&header).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_failures() {
+        let folder = tempfile::tempdir().unwrap();
+        let mend = mend(folder.path());
+        let full = mend.failed(ErrorKind::StorageFull.into());
+        assert!(full.to_string().ends_with("4096 more bytes are needed, 0 are free"), "{full}");
+        let other = mend.failed(ErrorKind::PermissionDenied.into());
+        assert!(matches!(other, RepairError::Io { .. }), "{other}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write as _},
     process::{Command, Stdio},
     sync::{
         Barrier,
@@ -173,7 +173,7 @@ fn look_up_until_told(path: &Path) {
     let mut vaults = [LookupMode::Read, LookupMode::Direct]
         .map(|mode| (mode, Vault::open(path, mode).unwrap(), [0_u64; 2]));
     // The harness prints to the same place, so what is waited for is a line that holds this.
-    println!("\nready");
+    writeln!(io::stdout(), "\nready").unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
@@ -193,7 +193,7 @@ fn look_up_until_told(path: &Path) {
         }
     });
     for (mode, _, [failed, found]) in vaults {
-        println!("{mode:?}: {found} look-ups, {failed} failed");
+        writeln!(io::stdout(), "{mode:?}: {found} look-ups, {failed} failed").unwrap();
     }
 }
 

@@ -306,7 +306,7 @@ fn a_file_that_was_cut_or_has_grown_is_repaired() {
         let done = repair(&path, &upkeep(), &NoProgress).unwrap();
         assert_eq!(done.len_before, len);
         let first_cut = len / 4096;
-        assert_eq!(done.pages, Vec::from_iter(first_cut..129), "{len}");
+        assert_eq!(done.pages, (first_cut..129).collect::<Vec<_>>(), "{len}");
         assert!(fs::read(&path).unwrap() == sound());
     }
 }
@@ -336,7 +336,7 @@ fn a_vault_of_which_only_the_header_is_left_is_repaired_in_little_memory() {
     let (_folder, path) = copy();
     overwrite(&path, 4096, &vec![0; 528_384 - 4096]);
     let upkeep = Upkeep { ram_bytes_max: 2_000_000, ..upkeep() };
-    assert_eq!(repaired(&path, &upkeep), Vec::from_iter(1..129));
+    assert_eq!(repaired(&path, &upkeep), (1..129).collect::<Vec<_>>());
     overwrite(&path, 4096, b"damage");
     let tiny = Upkeep { ram_bytes_max: 100_000, ..upkeep };
     let found = repair(&path, &tiny, &NoProgress).unwrap_err();
