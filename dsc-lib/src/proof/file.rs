@@ -28,22 +28,6 @@ impl AlignedBytes {
     }
 }
 
-/// Opens `path` for reading past the cache of the system; an error where that is not possible.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn open_direct(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    // Some file systems accept the flag and refuse the read.
-    let mut page = AlignedBytes::zeroed(ALIGNMENT);
-    read_exact_at(&file, page.as_mut(), 0).map(|()| file)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn open_direct(_path: &Path) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Says that pages will be read in no order, so reading ahead would be for nothing.
 ///
 /// This is advice: whether it is heeded changes speed alone, so a refusal is none of our business.

@@ -22,8 +22,8 @@ use std::{
 use memmap2::Mmap;
 
 use super::{
-    super::{LookupMode, pairs::Pair},
-    file::{AlignedBytes, advise_random, open_direct, read_exact_at},
+    super::{LookupMode, direct, pairs::Pair},
+    file::{AlignedBytes, advise_random, read_exact_at},
     vault::{Fault, Header, PAGE_LEN, Page, VaultError, VaultId, offset_of, read_bucket},
 };
 
@@ -87,13 +87,10 @@ impl Vault {
         }
         check_len(&file, &header.id)?;
         advise_random(&file);
-        let (file, pages) = match mode {
-            LookupMode::Map => map(&file).map(|map| (file, Pages::Map(map)))?,
-            LookupMode::Read => (file, Pages::Read),
-            LookupMode::Direct => match open_direct(path) {
-                Ok(direct) => (direct, Pages::Direct),
-                Err(_) => (file, Pages::Read),
-            },
+        let pages = match mode {
+            LookupMode::Map => Pages::Map(map(&file)?),
+            LookupMode::Direct if is_direct(&file, &header.id) => Pages::Direct,
+            LookupMode::Read | LookupMode::Direct => Pages::Read,
         };
         Ok(Self { path: path.to_path_buf(), header, pages, file })
     }
@@ -192,11 +189,9 @@ pub(super) fn read_pages(
     number: u64,
     bytes: &mut [u8],
 ) -> Result<(), Fault> {
-    read_exact_at(file, bytes, offset_of(number)).map_err(|error| {
-        let cut = error.kind() == ErrorKind::UnexpectedEof;
-        let length = cut.then(|| check_len(file, id).err()).flatten();
-        length.unwrap_or_else(|| io_fault(number, &error))
-    })
+    // Where a file was cut, systems name different errors.
+    let name = |error| check_len(file, id).err().unwrap_or_else(|| io_fault(number, &error));
+    read_exact_at(file, bytes, offset_of(number)).map_err(name)
 }
 
 pub(super) fn check_identity(got: &VaultId, expected: &VaultId) -> Result<(), Fault> {
@@ -237,6 +232,17 @@ fn mapped(map: &Mmap, number: u64, len: usize) -> Result<&[u8], Fault> {
         got: map.len() as u64,
         expected: offset.saturating_add(len as u64),
     })
+}
+
+/// Makes reading pass the cache, and tells whether the file system lets us.
+pub(super) fn is_direct(file: &File, id: &VaultId) -> bool {
+    let mut page = AlignedBytes::zeroed(PAGE_LEN);
+    // Some accept the wish and refuse the read.
+    let works = direct::enable(file) && read_pages(file, id, 0, page.as_mut()).is_ok();
+    if !works {
+        direct::disable(file);
+    }
+    works
 }
 
 #[allow(unsafe_code, reason = "memory map")]
