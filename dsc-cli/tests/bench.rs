@@ -153,6 +153,7 @@ fn what_cannot_be_measured_is_refused() {
     dsc.fails(2, "usage", &words("bench proof --proof stake"));
     dsc.fails(2, "usage", &words("bench proof --rounds 0"));
     dsc.fails(3, "file-not-found", &words("bench proof --folder none"));
+    dsc.fails(3, "file-not-found", &words("bench proof --out none/results.jsonl"));
     let small = "bench proof --proof memory --m 20 --memory 1MiB --rounds 1 --time 1ms";
     dsc.fails(10, "not-enough-memory", &words(small));
 }

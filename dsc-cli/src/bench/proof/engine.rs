@@ -149,9 +149,10 @@ struct Plain {
     scaling: Vec<Scale>,
 }
 
-/// Measures what every engine has.
+/// Measures what every engine has, at the size at which it is tried out.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Value, Failure> {
-    let engine = build(entry, &[])?;
+    let engine = entry.build_with(entry.trial.params);
+    let engine = engine.map_err(|error| Failure::usage(error.to_string()))?;
     let resources = Resources { threads: bench.threads_max(), ..Resources::new(bench.folder) };
     let (prepare_seconds, prover) =
         bench.pace.seconds(|| engine.prepare(&MINER, &resources, &Quiet(bench.pace.progress)));

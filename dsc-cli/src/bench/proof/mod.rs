@@ -4,7 +4,8 @@
 //! # Invariants
 //!
 //! 1. Inputs come from fixed numbers: two runs do the same work.
-//! 2. Files go to a folder of their own that is removed, however the run ends.
+//! 2. What could not be measured is not a number here, and null in the document.
+//! 3. Files go to a folder of their own that is removed, however the run ends.
 
 mod engine;
 mod memory;
@@ -24,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::schema::SCHEMA;
-use super::{measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
+use super::{machine, measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
 use crate::exit::Failure;
 
 /// What was asked for; results that differ in it are not compared.
@@ -69,6 +70,11 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn threads_max(&self) -> usize {
         self.options.threads
+    }
+
+    /// RAM that making a table may take: what was allowed, or all that there is.
+    fn ram_bytes_max(&self) -> u64 {
+        self.options.memory_bytes.or_else(machine::available_bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -156,4 +162,36 @@ fn challenge(number: u64) -> Challenge {
 /// The size of a table as a parameter or argument takes it.
 fn size_of_values(bits: u8) -> u64 {
     1 << bits
+}
+
+#[cfg(test)]
+mod tests {
+    use dsc_lib::proof::{ENGINES, NoProgress};
+
+    use super::*;
+    use crate::{bench::measure::tests::pace, clock::SystemClock};
+
+    #[test]
+    fn an_engine_without_a_section_of_its_own_is_measured_too() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), SystemClock::new());
+        let (k, m, memory_bytes) = (16, 16, None);
+        let (rounds, milliseconds, lookups, threads) = (1, 1, 1, 2);
+        let options = Options { k, m, rounds, milliseconds, lookups, threads, memory_bytes };
+        let pace = pace(&clock, &NoProgress);
+        let bench = Bench { pace, options: &options, threads: vec![1, 2], folder: folder.path() };
+        let tag = tag::measure(&bench).unwrap();
+        for entry in ENGINES {
+            let found = engine::measure(&bench, entry, &tag).unwrap();
+            for field in ["prepare_seconds", "attempts_per_second", "verify_ns"] {
+                assert!(found[field].as_f64().unwrap() > 0.0, "{} {field}", entry.name);
+            }
+            assert_eq!(found["scaling"].as_array().unwrap().len(), 2, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_null() {
+        let spread = Spread([("rate", [f64::NAN; 2])].into());
+        assert_eq!(section(&spread).unwrap()["rate"][0], Value::Null);
+    }
 }

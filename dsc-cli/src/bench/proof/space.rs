@@ -29,6 +29,7 @@ use super::{
 use crate::{
     bench::{
         disk::{self, Access, PAGE, PageReader},
+        machine,
         measure::{Contender, Draw, Quiet},
         peak,
         stats::{Samples, float, float_of},
@@ -114,10 +115,16 @@ impl Place<'_, '_> {
         self.path("naive.table")
     }
 
+    /// Whether the naive way, which needs all of its table in RAM, can be gone.
+    fn has_naive(&self) -> bool {
+        let needed = size_of_values(self.id.k()).saturating_mul(8);
+        machine::available_bytes().is_none_or(|available| available > needed)
+    }
+
     fn resources(&self, threads: usize, lookup: LookupMode) -> Resources {
         Resources {
             threads,
-            ram_bytes_max: self.bench.options.memory_bytes.unwrap_or(u64::MAX),
+            ram_bytes_max: self.bench.ram_bytes_max(),
             size: Some(self.id.k()),
             lookup,
             ..Resources::new(self.bench.folder)
@@ -226,6 +233,9 @@ fn plots(place: &Place<'_, '_>) -> Result<Plots, Failure> {
         }));
     }
     contenders.push(Box::new(|| {
+        if !place.has_naive() {
+            return Ok(f64::NAN);
+        }
         let (seconds, made) = bench
             .pace
             .seconds(|| write_table(&place.naive(), &sorted_records(&pool, place.id.k())));
@@ -307,7 +317,7 @@ fn lookups(place: &Place<'_, '_>) -> Result<Lookups, Failure> {
     let read = |error| Failure::file("read", &path, &error);
     let (file, mut pages) =
         (File::open(&path).map_err(read)?, PageReader::open(&path).map_err(read)?);
-    let naive_file = File::open(place.naive()).map_err(read)?;
+    let naive_file = File::open(place.naive()).ok();
     let (mut through_file, mut mapped) =
         (place.prover(LookupMode::Read)?, place.prover(LookupMode::Map)?);
     let [mut cold, mut warm, mut naive, mut disk] = [const { Vec::new() }; 4];
@@ -324,10 +334,10 @@ fn lookups(place: &Place<'_, '_>) -> Result<Lookups, Failure> {
         disk.push(seconds * 1e6);
         look_up(place, &mut *mapped, number.into())?;
         warm.push(look_up(place, &mut *mapped, number.into())?);
-        if number % NAIVE_SHARE == 0 {
-            disk::forget(&naive_file);
+        if let Some(file) = naive_file.as_ref().filter(|_| number % NAIVE_SHARE == 0) {
+            disk::forget(file);
             let key = draw.next();
-            let (seconds, done) = bench.pace.seconds(|| search_file(&naive_file, key));
+            let (seconds, done) = bench.pace.seconds(|| search_file(file, key));
             black_box(done.map_err(read)?);
             naive.push(seconds * 1e6);
         }
@@ -340,7 +350,7 @@ fn lookups(place: &Place<'_, '_>) -> Result<Lookups, Failure> {
     Ok(Lookups {
         cold: samples(cold)?,
         warm: samples(warm)?,
-        naive: samples(naive)?,
+        naive: samples(naive).or_else(|_| samples(vec![f64::NAN]))?,
         disk: samples(disk)?,
         access,
     })
