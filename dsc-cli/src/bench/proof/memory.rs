@@ -200,7 +200,7 @@ fn walks(bench: &Bench<'_>, prover: &mut dyn Prover) -> Result<Walks, Failure> {
     for &threads in &bench.threads {
         let (prover, overruns, table) = (&prover, &overruns, &table);
         contenders.push(Box::new(move || {
-            engine::rate(bench, &mut **prover.borrow_mut(), 0, threads, overruns)
+            engine::rate(bench, &mut **prover.borrow_mut(), threads, overruns)
         }));
         contenders.push(Box::new(move || {
             Ok(bench.pace.rate_on(threads, |thread| table.reads(thread as u64)))

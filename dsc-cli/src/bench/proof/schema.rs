@@ -94,6 +94,11 @@ const SPACE: &[Figure] = &[
         .limited("page read", "disk_read_us_p50"),
     figure("lookup_us_p99", "look-up, cold, p99", Unit::Microseconds, Lower)
         .limited("page read", "disk_read_us_p99"),
+    figure("lookup_direct_us_p50", "look-up, past the cache, p50", Unit::Microseconds, Lower)
+        .limited("page read", "disk_read_us_p50"),
+    figure("lookup_direct_us_p99", "look-up, past the cache, p99", Unit::Microseconds, Lower)
+        .limited("page read", "disk_read_us_p99"),
+    figure("lookup_mapped_us_p50", "look-up, mapped, p50", Unit::Microseconds, Lower),
     figure("lookup_warm_us_p50", "look-up, warm, p50", Unit::Microseconds, Lower),
     figure("lookup_warm_us_p99", "look-up, warm, p99", Unit::Microseconds, Lower),
     VERIFY,
