@@ -86,6 +86,11 @@ fn one_proof_has_no_section_of_another() {
     positive(&found, "tag.mhs");
     positive(&found, "work.mhs");
     assert_eq!((found.get("space"), found.get("memory")), (None, None));
+    let options = &found["options"];
+    assert_eq!(
+        (options.get("k"), options.get("m"), options["rounds"].as_u64()),
+        (None, None, Some(1))
+    );
     let text = dsc.text(&args);
     assert!(text.starts_with("machine ") && text.contains("\nProof of work\n"), "{text}");
     assert!(!text.contains("Proof of space"), "{text}");

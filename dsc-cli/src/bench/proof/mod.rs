@@ -28,7 +28,7 @@ pub(crate) use self::schema::SCHEMA;
 use super::{machine, measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
 use crate::exit::Failure;
 
-/// What was asked for; results that differ in it are not compared.
+/// What was asked for.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     pub(crate) k: u8,
@@ -45,7 +45,8 @@ pub(crate) struct Options {
 /// The figures of `dsc.bench.proof/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
-    options: Options,
+    /// What was asked for, without what no measured proof looks at.
+    options: Value,
     /// What `peak_rss_bytes` covers: its `section`, or the whole `run`.
     peak_rss_of: &'static str,
     tag: tag::Tag,
@@ -103,14 +104,27 @@ pub(crate) fn measure(
         let measure = special.map_or(engine::measure as Measure, |(_, measure)| *measure);
         engines.insert(entry.name.to_owned(), measure(&bench, entry, &tag)?);
     }
-    let (options, peak_rss_of) = (options.clone(), scope.word());
+    let (options, peak_rss_of) = (asked(options, kinds)?, scope.word());
     Ok(Figures { options, peak_rss_of, tag, engines })
+}
+
+fn measures(kinds: &[ProofKind], name: &str) -> bool {
+    kinds.iter().any(|kind| kind.name() == name)
+}
+
+fn asked(options: &Options, kinds: &[ProofKind]) -> Result<Value, Failure> {
+    let mut asked = section(options)?;
+    for (name, fields) in [("space", &["k", "lookups"][..]), ("memory", &["m"])] {
+        if let Some(asked) = asked.as_object_mut().filter(|_| !measures(kinds, name)) {
+            asked.retain(|field, _| !fields.contains(&&**field));
+        }
+    }
+    Ok(asked)
 }
 
 /// Bytes of disk that the engines of `kinds` need while they are measured.
 pub(crate) fn disk_bytes(options: &Options, kinds: &[ProofKind]) -> u64 {
-    let needs = |kind: &&ProofKind| kind.name() == "space";
-    if kinds.iter().any(|kind| needs(&kind)) { space::disk_bytes(options.k) } else { 0 }
+    if measures(kinds, "space") { space::disk_bytes(options.k) } else { 0 }
 }
 
 /// A section as JSON.

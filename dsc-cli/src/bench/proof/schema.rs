@@ -131,7 +131,7 @@ const MEMORY: &[Figure] = &[
 pub(crate) static SCHEMA: Schema = Schema {
     name: "dsc.bench.proof/1",
     title: "Proof engines",
-    options: "options",
+    work: &["k", "m", "threads", "memory_bytes"],
     sections: &[
         Section { field: "tag", title: "The bulk hash, one core", figures: TAG },
         Section { field: "work", title: "Proof of work", figures: WORK },

@@ -42,8 +42,10 @@ use crate::{
 /// on both levels, and the page written.
 const TRAFFIC_PER_ENTRY: f64 = 52.0;
 const ENTRY_LEN: f64 = 8.0;
-/// Of the array copied to measure memory, for each thread.
-const COPY_LEN: usize = 64 << 20;
+/// Bytes that are copied for each entry to measure memory: as much as plotting spreads over it, so
+/// that caches help both alike; and the most in all.
+const COPY_PER_ENTRY: u64 = 16;
+const COPY_MAX: u64 = 1 << 30;
 /// Look-ups of the naive way for each look-up of the engine: it takes longer.
 const NAIVE_SHARE: u32 = 8;
 
@@ -301,12 +303,15 @@ fn write_table(path: &Path, records: &[u64]) -> io::Result<()> {
 
 /// Bytes that all threads together read and write in a second, each from one array to another.
 fn copy_rate(bench: &Bench<'_>) -> f64 {
-    bench.pace.rate_on(bench.threads_max(), |_| {
-        let [from, mut to] = [1, 2].map(|value| vec![value; COPY_LEN / size_of::<u64>()]);
+    let threads = bench.threads_max();
+    let total = size_of_values(bench.options.k).saturating_mul(COPY_PER_ENTRY).min(COPY_MAX);
+    let words = usize::try_from(total / 16).unwrap_or_default().div_ceil(threads);
+    bench.pace.rate_on(threads, |_| {
+        let [from, mut to] = [1_u64, 2].map(|value| vec![value; words]);
         move || {
             to.copy_from_slice(&from);
             black_box(&to);
-            2 * COPY_LEN as u64
+            16 * words as u64
         }
     })
 }
