@@ -86,6 +86,11 @@ fn one_proof_has_no_section_of_another() {
     positive(&found, "tag.mhs");
     positive(&found, "work.mhs");
     assert_eq!((found.get("space"), found.get("memory")), (None, None));
+    let options = &found["options"];
+    assert_eq!(
+        (options.get("k"), options.get("m"), options["rounds"].as_u64()),
+        (None, None, Some(1))
+    );
     let text = dsc.text(&args);
     assert!(text.starts_with("machine ") && text.contains("\nProof of work\n"), "{text}");
     assert!(!text.contains("Proof of space"), "{text}");
@@ -153,6 +158,7 @@ fn what_cannot_be_measured_is_refused() {
     dsc.fails(2, "usage", &words("bench proof --proof stake"));
     dsc.fails(2, "usage", &words("bench proof --rounds 0"));
     dsc.fails(3, "file-not-found", &words("bench proof --folder none"));
+    dsc.fails(3, "file-not-found", &words("bench proof --out none/results.jsonl"));
     let small = "bench proof --proof memory --m 20 --memory 1MiB --rounds 1 --time 1ms";
     dsc.fails(10, "not-enough-memory", &words(small));
 }

@@ -1,5 +1,5 @@
-//! Results as an SVG chart of bars: how many times its baseline each figure is, and how much of
-//! its limit it reaches.
+//! Results as an SVG chart of bars: how many times its baseline each figure is, how much of
+//! its limit it reaches, and what threads bring.
 
 use std::fmt::{self, Write as _};
 
@@ -47,7 +47,9 @@ impl Panel {
         let mut rows: Vec<Row> = Vec::new();
         for (index, record) in records.iter().enumerate() {
             for found in record.schema.figures_in(&record.value) {
+                let section = found.path.split('.').next().unwrap_or_default();
                 for (label, value) in value(&found) {
+                    let label = format!("{section}: {label}");
                     let path = format!("{} {label}", found.path);
                     let place = rows.iter().position(|row| row.path == path).unwrap_or_else(|| {
                         rows.push(Row { path, label, values: vec![None; records.len()] });
@@ -117,19 +119,27 @@ fn escaped(text: &str) -> String {
 
 /// Draws `records`; figures with neither baseline nor limit are left out.
 pub(super) fn svg(records: &[Record]) -> String {
-    let times = |found: &Found| {
-        let label = |ratio: &Ratio| format!("{} / {}", found.label, ratio.baseline.label);
-        found.ratios.iter().map(|ratio| (label(ratio), ratio.times)).collect()
+    let times = |own: bool| {
+        move |found: &Found| {
+            let of_kind = |ratio: &&Ratio| ratio.baseline.field.is_some() == own;
+            let label = |ratio: &Ratio| match ratio.baseline.field {
+                Some(_) => format!("{} / {}", found.label, ratio.baseline.label),
+                None => found.label.clone(),
+            };
+            let ratios = found.ratios.iter().filter(of_kind);
+            ratios.map(|ratio| (label(ratio), ratio.times)).collect()
+        }
     };
     let shares = |found: &Found| {
         let limit = found.figure.limit.zip(found.of_limit());
         let row =
-            limit.map(|(limit, of)| (format!("{} of {}", found.label, limit.label), 100.0 * of));
+            limit.map(|(limit, of)| (format!("{} / {}", found.label, limit.label), 100.0 * of));
         row.into_iter().collect()
     };
     let panels = [
-        Panel::new("Times the baseline of the same run", "x", 1.0, records, times),
+        Panel::new("Times the baseline of the same run", "x", 1.0, records, times(true)),
         Panel::new("Share of the limit", " %", 100.0, records, shares),
+        Panel::new("Times one thread", "x", 1.0, records, times(false)),
     ];
     let mut svg = String::new();
     draw(&mut svg, &panels, records).expect("writing to a string does not fail");

@@ -177,15 +177,14 @@ fn differences(old: &Record, new: &Record, force: bool) -> Result<Vec<String>, F
     Ok([machines, options].concat())
 }
 
+/// How the work that was asked for differs; what one of them did not ask for at all cannot.
 fn options(old: &Record, new: &Record) -> Vec<String> {
-    let field = new.schema.options;
-    let (old, new) = (&old.value[field], &new.value[field]);
-    let names = [old, new].into_iter().filter_map(|options| options.as_object());
-    let mut names: Vec<&String> = names.flat_map(|options| options.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let differ = names.into_iter().filter(|name| old[*name] != new[*name]);
-    differ.map(|name| format!("{name} is {}, was {}", new[name], old[name])).collect()
+    let difference = |name: &&str| {
+        let [old, new] = [old, new].map(|record| record.value["options"].get(name));
+        let (old, new) = old.zip(new).filter(|(old, new)| old != new)?;
+        Some(format!("{name} is {new}, was {old}"))
+    };
+    new.schema.work.iter().filter_map(difference).collect()
 }
 
 impl Document for Comparison {
@@ -308,12 +307,17 @@ pub(super) mod tests {
         assert_eq!(failure.code(), "different-options");
         assert!(failure.message().ends_with("k is 24, was null"), "{}", failure.message());
         assert!(compare(&old, &new, true).is_ok());
+        // More rounds are the same work, measured better.
+        let mut value = document();
+        value["options"]["rounds"] = 30.into();
+        value["options"]["m"] = 24.into();
+        assert!(compare(&record(document()), &record(value), false).is_ok());
     }
 
     #[test]
     fn another_schema_is_never_compared() {
         static OTHER: Schema =
-            Schema { name: "dsc.bench.other/1", title: "Other", options: "options", sections: &[] };
+            Schema { name: "dsc.bench.other/1", title: "Other", work: &[], sections: &[] };
         let old = Record { value: document(), schema: &OTHER };
         let failure = compare(&old, &record(document()), true).unwrap_err();
         assert_eq!((failure.code(), failure.exit() as u8), ("different-schemas", 4));

@@ -149,6 +149,12 @@ fn malformed(path: &Path, why: impl fmt::Display) -> Failure {
         .with_hint("give a file that `--out` wrote: one JSON document a line")
 }
 
+/// Fails if nothing can be appended to the file at `path`: better before a long run than after.
+pub(crate) fn check_appendable(path: &Path) -> Result<(), Failure> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map(|_| ()).map_err(|error| Failure::file("append to", path, &error))
+}
+
 /// Appends `document` to the file at `path`, as one line.
 pub(crate) fn append<D: Document>(path: &Path, document: &D) -> Result<(), Failure> {
     let fault = |error| Failure::file("append to", path, &error);

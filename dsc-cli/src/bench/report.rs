@@ -51,7 +51,7 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Shown<F> {
 /// Where a result comes from, by name.
 fn origin(record: &Record) -> [(&'static str, String); 5] {
     let version = format!("{} ({})", record.text("commit"), record.text("version"));
-    let options = record.value[record.schema.options].as_object();
+    let options = record.value["options"].as_object();
     let options = options.into_iter().flatten().filter(|(_, value)| !value.is_null());
     let options: Vec<_> = options.map(|(name, value)| format!("{name} {value}")).collect();
     [

@@ -26,8 +26,9 @@ pub(crate) struct Schema {
     /// Name and version, such as `dsc.bench.proof/1`.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// The field with what was asked for; only results that agree in it are compared.
-    pub(crate) options: &'static str,
+    /// The fields of `options` that change what is done; only results that agree in them are
+    /// compared.
+    pub(crate) work: &'static [&'static str],
     pub(crate) sections: &'static [Section],
 }
 

@@ -10,6 +10,11 @@ impl Samples {
         (!values.is_empty()).then_some(Self(values))
     }
 
+    /// Takes the only measurement.
+    pub(crate) fn from_one(value: f64) -> Self {
+        Self(vec![value])
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_unstable_by(f64::total_cmp);

@@ -54,22 +54,31 @@ impl Overruns {
     }
 }
 
+/// How often the time of a call is doubled that was too short for a single attempt.
+const DOUBLINGS: u32 = 12;
+
 /// Attempts per second of one call on `threads` threads that ends at a deadline.
 pub(super) fn rate(
     bench: &Bench<'_>,
     prover: &mut dyn Prover,
-    number: u64,
     threads: usize,
     overruns: &Overruns,
 ) -> Result<f64, Failure> {
     let (clock, never) = (bench.pace.clock, AtomicBool::new(false));
-    let start = clock.now();
-    let deadline = start + bench.pace.time;
-    let budget = Budget::new(clock, &never).with_threads(threads).with_deadline(deadline);
-    let attempt = prover.prove(&challenge(number), Target(0), &budget).map_err(failed)?;
-    let end = clock.now();
-    overruns.0.borrow_mut().push(end.saturating_sub(deadline).as_secs_f64() * 1e6);
-    Ok(float(attempt.attempts) / end.saturating_sub(start).as_secs_f64())
+    for doubling in 0..DOUBLINGS {
+        let start = clock.now();
+        let deadline = start + bench.pace.time * (1 << doubling);
+        let budget = Budget::new(clock, &never).with_threads(threads).with_deadline(deadline);
+        let attempt = prover.prove(&challenge(0), Target(0), &budget).map_err(failed)?;
+        let end = clock.now();
+        if attempt.attempts > 0 {
+            overruns.0.borrow_mut().push(end.saturating_sub(deadline).as_secs_f64() * 1e6);
+            return Ok(float(attempt.attempts) / end.saturating_sub(start).as_secs_f64());
+        }
+        bench.pace.check()?;
+    }
+    Err(Failure::other("no-measurement", "the time was too short for a single attempt")
+        .with_hint("allow more --time"))
 }
 
 /// Some proofs with the challenges that they answer.
@@ -149,9 +158,10 @@ struct Plain {
     scaling: Vec<Scale>,
 }
 
-/// Measures what every engine has.
+/// Measures what every engine has, at the size at which it is tried out.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Value, Failure> {
-    let engine = build(entry, &[])?;
+    let engine = entry.build_with(entry.trial.params);
+    let engine = engine.map_err(|error| Failure::usage(error.to_string()))?;
     let resources = Resources { threads: bench.threads_max(), ..Resources::new(bench.folder) };
     let (prepare_seconds, prover) =
         bench.pace.seconds(|| engine.prepare(&MINER, &resources, &Quiet(bench.pace.progress)));
@@ -159,7 +169,7 @@ pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Va
     let overruns = Overruns::default();
     let contender = |&threads: &usize| -> Contender<'_> {
         let (prover, overruns) = (&prover, &overruns);
-        Box::new(move || rate(bench, &mut **prover.borrow_mut(), 0, threads, overruns))
+        Box::new(move || rate(bench, &mut **prover.borrow_mut(), threads, overruns))
     };
     let rates = bench.pace.interleave("prove", bench.threads.iter().map(contender).collect())?;
     let mut prover = prover.into_inner();

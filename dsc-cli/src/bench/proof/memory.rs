@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     bench::{
+        machine,
         measure::{Contender, Draw, Quiet},
         peak,
         stats::{Samples, float},
@@ -33,6 +34,9 @@ use crate::{
 /// Random accesses that do not wait for each other, as many as walks that the engine keeps in
 /// flight.
 const IN_FLIGHT: usize = 256;
+/// Bytes for each entry while walks are measured: the engine's table, the sorted array, and as much
+/// as the table once more.
+const RAM_PER_ENTRY: u64 = 28;
 /// Bytes fetched by one access.
 const LINE: usize = 64;
 
@@ -66,6 +70,15 @@ struct Memory {
     build_scaling: Vec<Scale>,
 }
 
+/// Fails if the system says that it has less RAM than `needed`.
+fn check_ram(needed: u64) -> Result<(), Failure> {
+    let lacking = machine::available_bytes().filter(|available| *available < needed);
+    lacking.map_or(Ok(()), |available| {
+        let message = format!("{needed} bytes of RAM are needed, {available} are available");
+        Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))
+    })
+}
+
 /// A pool of `threads` threads.
 pub(super) fn pool(threads: usize) -> Result<ThreadPool, Failure> {
     let builder = ThreadPoolBuilder::new().num_threads(threads);
@@ -93,6 +106,7 @@ pub(super) fn sorted_records(pool: &ThreadPool, bits: u8) -> Vec<u64> {
 
 /// Measures the section.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, tag: &Tag) -> Result<Value, Failure> {
+    check_ram(size_of_values(bench.options.m).saturating_mul(RAM_PER_ENTRY))?;
     let engine = engine::build(entry, &[("m", bench.options.m.into())])?;
     let (builds, mut prover) = builds(bench, &*engine)?;
     let walks = walks(bench, &mut *prover)?;
@@ -167,8 +181,7 @@ fn builds(
 }
 
 fn resources(bench: &Bench<'_>, threads: usize) -> Resources {
-    let ram_bytes_max = bench.options.memory_bytes.unwrap_or(u64::MAX);
-    Resources { threads, ram_bytes_max, ..Resources::new(bench.folder) }
+    Resources { threads, ram_bytes_max: bench.ram_bytes_max(), ..Resources::new(bench.folder) }
 }
 
 /// Look-ups per second: of the engine and of the memory for each number of threads.
@@ -187,7 +200,7 @@ fn walks(bench: &Bench<'_>, prover: &mut dyn Prover) -> Result<Walks, Failure> {
     for &threads in &bench.threads {
         let (prover, overruns, table) = (&prover, &overruns, &table);
         contenders.push(Box::new(move || {
-            engine::rate(bench, &mut **prover.borrow_mut(), 0, threads, overruns)
+            engine::rate(bench, &mut **prover.borrow_mut(), threads, overruns)
         }));
         contenders.push(Box::new(move || {
             Ok(bench.pace.rate_on(threads, |thread| table.reads(thread as u64)))
@@ -228,7 +241,8 @@ struct Lines {
 impl Lines {
     fn new(bytes: u64) -> Result<Self, Failure> {
         let none = |error| Failure::no_space("not-enough-memory", error);
-        let count = (bytes / LINE as u64).max(1);
+        // The upper half of a state chooses a line: 256 GiB at most.
+        let count = (bytes / LINE as u64).clamp(1, 1 << 32);
         let len = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(LINE);
         let mut map = MmapMut::map_anon(len).map_err(none)?;
         #[cfg(target_os = "linux")]
@@ -246,8 +260,9 @@ impl Lines {
         let mut states: [u64; IN_FLIGHT] = std::array::from_fn(|_| draw.next());
         Box::new(move || {
             for state in &mut states {
-                let read = self.line(*state);
-                *state = Draw::new(*state ^ read).next();
+                // As little as will do, so that the processor waits for memory and not for this.
+                let mixed = (*state ^ self.line(*state)).wrapping_mul(0xd134_2543_de82_ef95);
+                *state = mixed.rotate_left(32);
             }
             IN_FLIGHT as u64
         })
@@ -256,7 +271,7 @@ impl Lines {
     /// The first word of the line that `state` chooses.
     #[allow(clippy::cast_possible_truncation, reason = "the array is in memory")]
     fn line(&self, state: u64) -> u64 {
-        let number = (u128::from(state) * u128::from(self.count)) >> 64;
+        let number = ((state >> 32) * self.count) >> 32;
         let start = number as usize * LINE;
         self.map[start..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
     }

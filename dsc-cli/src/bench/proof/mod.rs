@@ -4,7 +4,8 @@
 //! # Invariants
 //!
 //! 1. Inputs come from fixed numbers: two runs do the same work.
-//! 2. Files go to a folder of their own that is removed, however the run ends.
+//! 2. What could not be measured is not a number here, and null in the document.
+//! 3. Files go to a folder of their own that is removed, however the run ends.
 
 mod engine;
 mod memory;
@@ -24,10 +25,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::schema::SCHEMA;
-use super::{measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
+use super::{machine, measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
 use crate::exit::Failure;
 
-/// What was asked for; results that differ in it are not compared.
+/// What was asked for.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     pub(crate) k: u8,
@@ -44,7 +45,8 @@ pub(crate) struct Options {
 /// The figures of `dsc.bench.proof/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
-    options: Options,
+    /// What was asked for, without what no measured proof looks at.
+    options: Value,
     /// What `peak_rss_bytes` covers: its `section`, or the whole `run`.
     peak_rss_of: &'static str,
     tag: tag::Tag,
@@ -69,6 +71,11 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn threads_max(&self) -> usize {
         self.options.threads
+    }
+
+    /// RAM that making a table may take: what was allowed, or all that there is.
+    fn ram_bytes_max(&self) -> u64 {
+        self.options.memory_bytes.or_else(machine::available_bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -97,14 +104,27 @@ pub(crate) fn measure(
         let measure = special.map_or(engine::measure as Measure, |(_, measure)| *measure);
         engines.insert(entry.name.to_owned(), measure(&bench, entry, &tag)?);
     }
-    let (options, peak_rss_of) = (options.clone(), scope.word());
+    let (options, peak_rss_of) = (asked(options, kinds)?, scope.word());
     Ok(Figures { options, peak_rss_of, tag, engines })
+}
+
+fn measures(kinds: &[ProofKind], name: &str) -> bool {
+    kinds.iter().any(|kind| kind.name() == name)
+}
+
+fn asked(options: &Options, kinds: &[ProofKind]) -> Result<Value, Failure> {
+    let mut asked = section(options)?;
+    for (name, fields) in [("space", &["k", "lookups"][..]), ("memory", &["m"])] {
+        if let Some(asked) = asked.as_object_mut().filter(|_| !measures(kinds, name)) {
+            asked.retain(|field, _| !fields.contains(&&**field));
+        }
+    }
+    Ok(asked)
 }
 
 /// Bytes of disk that the engines of `kinds` need while they are measured.
 pub(crate) fn disk_bytes(options: &Options, kinds: &[ProofKind]) -> u64 {
-    let needs = |kind: &&ProofKind| kind.name() == "space";
-    if kinds.iter().any(|kind| needs(&kind)) { space::disk_bytes(options.k) } else { 0 }
+    if measures(kinds, "space") { space::disk_bytes(options.k) } else { 0 }
 }
 
 /// A section as JSON.
@@ -156,4 +176,36 @@ fn challenge(number: u64) -> Challenge {
 /// The size of a table as a parameter or argument takes it.
 fn size_of_values(bits: u8) -> u64 {
     1 << bits
+}
+
+#[cfg(test)]
+mod tests {
+    use dsc_lib::proof::{ENGINES, NoProgress};
+
+    use super::*;
+    use crate::{bench::measure::tests::pace, clock::SystemClock};
+
+    #[test]
+    fn an_engine_without_a_section_of_its_own_is_measured_too() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), SystemClock::new());
+        let (k, m, memory_bytes) = (16, 16, None);
+        let (rounds, milliseconds, lookups, threads) = (1, 1, 1, 2);
+        let options = Options { k, m, rounds, milliseconds, lookups, threads, memory_bytes };
+        let pace = pace(&clock, &NoProgress);
+        let bench = Bench { pace, options: &options, threads: vec![1, 2], folder: folder.path() };
+        let tag = tag::measure(&bench).unwrap();
+        for entry in ENGINES {
+            let found = engine::measure(&bench, entry, &tag).unwrap();
+            for field in ["prepare_seconds", "attempts_per_second", "verify_ns"] {
+                assert!(found[field].as_f64().unwrap() > 0.0, "{} {field}", entry.name);
+            }
+            assert_eq!(found["scaling"].as_array().unwrap().len(), 2, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_null() {
+        let spread = Spread([("rate", [f64::NAN; 2])].into());
+        assert_eq!(section(&spread).unwrap()["rate"][0], Value::Null);
+    }
 }

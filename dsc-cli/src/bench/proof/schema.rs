@@ -94,6 +94,11 @@ const SPACE: &[Figure] = &[
         .limited("page read", "disk_read_us_p50"),
     figure("lookup_us_p99", "look-up, cold, p99", Unit::Microseconds, Lower)
         .limited("page read", "disk_read_us_p99"),
+    figure("lookup_direct_us_p50", "look-up, past the cache, p50", Unit::Microseconds, Lower)
+        .limited("page read", "disk_read_us_p50"),
+    figure("lookup_direct_us_p99", "look-up, past the cache, p99", Unit::Microseconds, Lower)
+        .limited("page read", "disk_read_us_p99"),
+    figure("lookup_mapped_us_p50", "look-up, mapped, p50", Unit::Microseconds, Lower),
     figure("lookup_warm_us_p50", "look-up, warm, p50", Unit::Microseconds, Lower),
     figure("lookup_warm_us_p99", "look-up, warm, p99", Unit::Microseconds, Lower),
     VERIFY,
@@ -126,7 +131,7 @@ const MEMORY: &[Figure] = &[
 pub(crate) static SCHEMA: Schema = Schema {
     name: "dsc.bench.proof/1",
     title: "Proof engines",
-    options: "options",
+    work: &["k", "m", "threads", "memory_bytes"],
     sections: &[
         Section { field: "tag", title: "The bulk hash, one core", figures: TAG },
         Section { field: "work", title: "Proof of work", figures: WORK },

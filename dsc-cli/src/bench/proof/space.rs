@@ -29,6 +29,7 @@ use super::{
 use crate::{
     bench::{
         disk::{self, Access, PAGE, PageReader},
+        machine,
         measure::{Contender, Draw, Quiet},
         peak,
         stats::{Samples, float, float_of},
@@ -41,8 +42,10 @@ use crate::{
 /// on both levels, and the page written.
 const TRAFFIC_PER_ENTRY: f64 = 52.0;
 const ENTRY_LEN: f64 = 8.0;
-/// Of the array copied to measure memory, for each thread.
-const COPY_LEN: usize = 64 << 20;
+/// Bytes that are copied for each entry to measure memory: as much as plotting spreads over it, so
+/// that caches help both alike; and the most in all.
+const COPY_PER_ENTRY: u64 = 16;
+const COPY_MAX: u64 = 1 << 30;
 /// Look-ups of the naive way for each look-up of the engine: it takes longer.
 const NAIVE_SHARE: u32 = 8;
 
@@ -73,6 +76,11 @@ struct Space {
     lookup_us_p99: f64,
     lookup_warm_us_p50: f64,
     lookup_warm_us_p99: f64,
+    /// Past the cache.
+    lookup_direct_us_p50: f64,
+    lookup_direct_us_p99: f64,
+    /// The page in the cache, mapped.
+    lookup_mapped_us_p50: f64,
     /// A binary search in the sorted table, cold.
     naive_lookup_us_p50: f64,
     ratio_lookup: f64,
@@ -114,10 +122,16 @@ impl Place<'_, '_> {
         self.path("naive.table")
     }
 
+    /// Whether the naive way, which needs all of its table in RAM, can be gone.
+    fn has_naive(&self) -> bool {
+        let needed = size_of_values(self.id.k()).saturating_mul(8);
+        machine::available_bytes().is_none_or(|available| available > needed)
+    }
+
     fn resources(&self, threads: usize, lookup: LookupMode) -> Resources {
         Resources {
             threads,
-            ram_bytes_max: self.bench.options.memory_bytes.unwrap_or(u64::MAX),
+            ram_bytes_max: self.bench.ram_bytes_max(),
             size: Some(self.id.k()),
             lookup,
             ..Resources::new(self.bench.folder)
@@ -140,7 +154,7 @@ pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, tag: &Tag) -> Result<Val
     let header = Vault::read_header(&place.vault())
         .map_err(|error| Failure::corrupt("vault-corrupt", error))?;
     let lookups = lookups(&place)?;
-    let mut prover = place.prover(LookupMode::Map)?;
+    let mut prover = place.prover(LookupMode::Read)?;
     let proofs = engine::proofs(bench, entry, &mut *prover)?;
     let verify = engine::verify_ns(bench, &*place.engine, &proofs)?;
     section(&figures(&place, &plots, &lookups, &verify, &header, tag))
@@ -185,6 +199,9 @@ fn figures(
         lookup_us_p99: lookups.cold.percentile(99),
         lookup_warm_us_p50: lookups.warm.percentile(50),
         lookup_warm_us_p99: lookups.warm.percentile(99),
+        lookup_direct_us_p50: lookups.direct.percentile(50),
+        lookup_direct_us_p99: lookups.direct.percentile(99),
+        lookup_mapped_us_p50: lookups.mapped.percentile(50),
         naive_lookup_us_p50: lookups.naive.percentile(50),
         ratio_lookup: lookups.naive.percentile(50) / lookups.cold.percentile(50),
         verify_ns: spread.keep("verify_ns", verify),
@@ -226,6 +243,9 @@ fn plots(place: &Place<'_, '_>) -> Result<Plots, Failure> {
         }));
     }
     contenders.push(Box::new(|| {
+        if !place.has_naive() {
+            return Ok(f64::NAN);
+        }
         let (seconds, made) = bench
             .pace
             .seconds(|| write_table(&place.naive(), &sorted_records(&pool, place.id.k())));
@@ -283,21 +303,32 @@ fn write_table(path: &Path, records: &[u64]) -> io::Result<()> {
 
 /// Bytes that all threads together read and write in a second, each from one array to another.
 fn copy_rate(bench: &Bench<'_>) -> f64 {
-    bench.pace.rate_on(bench.threads_max(), |_| {
-        let [from, mut to] = [1, 2].map(|value| vec![value; COPY_LEN / size_of::<u64>()]);
+    let threads = bench.threads_max();
+    let total = size_of_values(bench.options.k).saturating_mul(COPY_PER_ENTRY).min(COPY_MAX);
+    let words = usize::try_from(total / 16).unwrap_or_default().div_ceil(threads);
+    bench.pace.rate_on(threads, |_| {
+        let [from, mut to] = [1_u64, 2].map(|value| vec![value; words]);
         move || {
             to.copy_from_slice(&from);
             black_box(&to);
-            2 * COPY_LEN as u64
+            16 * words as u64
         }
     })
 }
 
 /// What look-ups take, in microseconds.
 struct Lookups {
+    /// The file dropped from the cache before.
     cold: Samples,
+    /// Past the cache.
+    direct: Samples,
+    /// The page in the cache, read.
     warm: Samples,
+    /// The page in the cache, mapped.
+    mapped: Samples,
+    /// A binary search, the sorted file dropped from the cache before.
     naive: Samples,
+    /// A page past the cache, nothing else.
     disk: Samples,
     access: Access,
 }
@@ -307,50 +338,52 @@ fn lookups(place: &Place<'_, '_>) -> Result<Lookups, Failure> {
     let read = |error| Failure::file("read", &path, &error);
     let (file, mut pages) =
         (File::open(&path).map_err(read)?, PageReader::open(&path).map_err(read)?);
-    let naive_file = File::open(place.naive()).map_err(read)?;
-    let (mut through_file, mut mapped) =
-        (place.prover(LookupMode::Read)?, place.prover(LookupMode::Map)?);
-    let [mut cold, mut warm, mut naive, mut disk] = [const { Vec::new() }; 4];
-    let mut draw = Draw::new(11);
+    let naive_file = File::open(place.naive()).ok();
+    let [mut through, mut past, mut mapped] = [
+        place.prover(LookupMode::Read)?,
+        place.prover(LookupMode::Direct)?,
+        place.prover(LookupMode::Map)?,
+    ];
+    let mut found = [const { Vec::new() }; 6];
+    let (mut draw, access) = (Draw::new(11), pages.access);
     let total = bench.options.lookups;
     for number in 0..total {
         bench.pace.check()?;
         bench.pace.progress.update("space look-up", number.into(), total.into());
-        disk::forget(&file);
-        cold.push(look_up(place, &mut *through_file, number.into())?);
         let page = draw.below(place.id.buckets()) + 1;
-        let (seconds, done) = bench.pace.seconds(|| pages.read(page));
-        done.map_err(read)?;
-        disk.push(seconds * 1e6);
-        look_up(place, &mut *mapped, number.into())?;
-        warm.push(look_up(place, &mut *mapped, number.into())?);
-        if number % NAIVE_SHARE == 0 {
-            disk::forget(&naive_file);
+        disk::forget(&file);
+        found[0].push(look_up(place, &mut *through, number)?);
+        found[1].push(look_up(place, &mut *past, number)?);
+        found[2].push(look_up(place, &mut *through, number)?);
+        found[3].push(look_up(place, &mut *mapped, number)?);
+        if let Some(file) = naive_file.as_ref().filter(|_| number % NAIVE_SHARE == 0) {
+            disk::forget(file);
             let key = draw.next();
-            let (seconds, done) = bench.pace.seconds(|| search_file(&naive_file, key));
-            black_box(done.map_err(read)?);
-            naive.push(seconds * 1e6);
+            found[4].push(timed(place, || search_file(file, key)).map_err(read)?);
         }
+        found[5].push(timed(place, || pages.read(page)).map_err(read)?);
     }
     bench.pace.progress.update("space look-up", total.into(), total.into());
-    let samples = |values| {
-        Samples::new(values).ok_or_else(|| Failure::other("no-measurement", "no look-up was made"))
-    };
-    let access = pages.access;
-    Ok(Lookups {
-        cold: samples(cold)?,
-        warm: samples(warm)?,
-        naive: samples(naive)?,
-        disk: samples(disk)?,
-        access,
-    })
+    // What was never measured is no number.
+    let none = || Samples::from_one(f64::NAN);
+    let [cold, direct, warm, mapped, naive, disk] =
+        found.map(|values| Samples::new(values).unwrap_or_else(none));
+    Ok(Lookups { cold, direct, warm, mapped, naive, disk, access })
+}
+
+/// Microseconds that `work` takes.
+fn timed<T>(place: &Place<'_, '_>, work: impl FnOnce() -> io::Result<T>) -> io::Result<f64> {
+    let (seconds, done) = place.bench.pace.seconds(work);
+    black_box(done?);
+    Ok(seconds * 1e6)
 }
 
 /// Microseconds from a challenge to the best entry.
-fn look_up(place: &Place<'_, '_>, prover: &mut dyn Prover, number: u64) -> Result<f64, Failure> {
+fn look_up(place: &Place<'_, '_>, prover: &mut dyn Prover, number: u32) -> Result<f64, Failure> {
     let never = AtomicBool::new(false);
     let clock = place.bench.pace.clock;
-    let (budget, challenge) = (Budget::new(clock, &never).with_threads(1), challenge(number));
+    let (budget, challenge) =
+        (Budget::new(clock, &never).with_threads(1), challenge(number.into()));
     let start = clock.now();
     let attempt = prover.prove(&challenge, Target::MAX, &budget).map_err(engine::failed)?;
     let end = clock.now();

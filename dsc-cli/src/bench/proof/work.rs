@@ -53,7 +53,7 @@ pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, _tag: &Tag) -> Result<Va
     let (prover, overruns) = (RefCell::new(prover), Overruns::default());
     let search = |&threads: &usize| -> Contender<'_> {
         let (prover, overruns) = (&prover, &overruns);
-        Box::new(move || engine::rate(bench, &mut **prover.borrow_mut(), 0, threads, overruns))
+        Box::new(move || engine::rate(bench, &mut **prover.borrow_mut(), threads, overruns))
     };
     let mut contenders: Vec<_> = bench.threads.iter().map(search).collect();
     let naive = |thread: usize| tag::naive(1 << (40 + thread % 16));

@@ -80,6 +80,7 @@ impl Args {
 pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let (options, kinds, clock) = (args.options(), args.kinds(), SystemClock::new());
     let started = clock.unix();
+    args.out.as_deref().map_or(Ok(()), record::check_appendable)?;
     let folder = folder(args.folder.as_deref(), proof::disk_bytes(&options, &kinds))?;
     let watched = Watched::new(context)?;
     // Before the run, so that the load is that of others.
