@@ -8,7 +8,10 @@ use std::arch::x86_64::{
     _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpacklo_epi32, _mm512_xor_si512,
 };
 
-use super::kernel::{self, KeySchedule, Lanes};
+use super::{
+    Aside,
+    kernel::{self, KeySchedule, Lanes},
+};
 
 /// Sixteen lanes.
 ///
@@ -25,8 +28,13 @@ pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
 
 /// See [`kernel::fill_slice`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
-    kernel::fill_slice::<Vector, 16>(key, inputs, out);
+pub(super) fn fill_slice(
+    key: &KeySchedule,
+    inputs: &[u64],
+    out: &mut [u64],
+    aside: &mut impl Aside,
+) {
+    kernel::fill_slice::<Vector, 16>(key, inputs, out, aside);
 }
 
 /// See [`kernel::min_in_range`].

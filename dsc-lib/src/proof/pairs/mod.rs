@@ -19,7 +19,7 @@ mod order;
 #[cfg(test)]
 pub(super) use build::whole_table;
 pub(super) use build::{Partitions, Plan, build};
-pub(super) use find::Table;
+pub(super) use find::{Range, Table, View};
 
 use std::cmp::Ordering;
 
