@@ -129,8 +129,8 @@ impl Context {
         let mut hasher = blake3::Hasher::new_from_context_key(self.key());
         // Keys of proofs are short, and each part given alone costs a fifth of a compression.
         let mut short = [0; SHORT_LEN];
-        if let Some(len) = join(parts, &mut short) {
-            hasher.update(&short[..len]);
+        if let Some(joined) = join(parts, &mut short) {
+            hasher.update(joined);
         } else {
             for part in parts {
                 hasher.update(part);
@@ -174,16 +174,15 @@ impl Context {
 /// Bytes that are joined before they are hashed: more than a proof's keys come from.
 const SHORT_LEN: usize = 128;
 
-/// Copies `parts` to the beginning of `short` and returns how long they are, if they fit.
-fn join(parts: &[&[u8]], short: &mut [u8; SHORT_LEN]) -> Option<usize> {
-    let mut rest = &mut short[..];
+/// Copies `parts` to the beginning of `short` and returns that, if they fit.
+fn join<'a>(parts: &[&[u8]], short: &'a mut [u8; SHORT_LEN]) -> Option<&'a [u8]> {
+    let mut end = 0_usize;
     for part in parts {
-        let (now, later) = rest.split_at_mut_checked(part.len())?;
-        now.copy_from_slice(part);
-        rest = later;
+        let start = end;
+        end = start.checked_add(part.len())?;
+        short.get_mut(start..end)?.copy_from_slice(part);
     }
-    let left = rest.len();
-    SHORT_LEN.checked_sub(left)
+    short.get(..end)
 }
 
 /// Returns BLAKE3 `derive_key` for `context` over the concatenated `parts`.

@@ -158,4 +158,20 @@ impl Lanes<8> for Vector {
             _mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(self.0, bound.0), self.0)) != 0
         }
     }
+    #[inline(always)]
+    fn pin(self) -> Self {
+        // SAFETY: the CPU has AVX2, see the type.
+        Self(unsafe { pin(self.0) })
+    }
+}
+
+/// See [`Lanes::pin`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn pin(mut value: __m256i) -> __m256i {
+    // SAFETY: it is no instruction.
+    unsafe {
+        asm!("/* {value} */", value = inout(ymm_reg) value, options(nostack, preserves_flags));
+    };
+    value
 }

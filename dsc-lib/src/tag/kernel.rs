@@ -63,6 +63,12 @@ pub(super) trait Lanes<const N: usize>: Copy {
     fn join(low: Self, high: Self, out: &mut [u64; N]);
     /// Tells whether any lane is at most its bound.
     fn any_at_most(self, bound: Self) -> bool;
+    /// Returns the value, which the compiler must have computed before it goes on to what has an
+    /// effect; where that is not told, it may compute vectors after all turns of an [`Aside`].
+    #[inline(always)]
+    fn pin(self) -> Self {
+        self
+    }
 }
 
 /// What the tag of every `n` under one key has in common.
@@ -220,9 +226,9 @@ fn round<V: Lanes<N>, const N: usize, const ROUND: usize>(
     pause: usize,
 ) {
     columns(v, m);
-    give_turns::<N>(aside, pause);
+    give_turns(v, aside, pause);
     diagonals(v, m);
-    give_turns::<N>(aside, pause + 1);
+    give_turns(v, aside, pause + 1);
 }
 
 /// The first half of round 2, of which the schedule has run the start of columns 3 and 4.
@@ -275,6 +281,8 @@ fn absorb_high<V: Lanes<N>, const N: usize>(mut v: [V; 16], high: V) -> [V; 16] 
 pub(super) struct Idle;
 
 impl Aside for Idle {
+    const IS_IDLE: bool = true;
+
     #[inline(always)]
     fn turn(&mut self) {}
 }
@@ -284,7 +292,13 @@ const PAUSES: usize = 12;
 
 /// Gives `aside` its turns of pause number `pause`: in all pauses together one for each lane.
 #[inline(always)]
-fn give_turns<const N: usize>(aside: &mut impl Aside, pause: usize) {
+fn give_turns<V: Lanes<N>, const N: usize, A: Aside>(v: &mut [V; 16], aside: &mut A, pause: usize) {
+    if A::IS_IDLE {
+        return;
+    }
+    for word in &mut v[..4] {
+        *word = word.pin();
+    }
     for _ in pause * N / PAUSES..(pause + 1) * N / PAUSES {
         aside.turn();
     }
@@ -298,19 +312,19 @@ fn compress<V: Lanes<N>, const N: usize>(
     high: V,
     aside: &mut impl Aside,
 ) -> (V, V) {
-    give_turns::<N>(aside, 0);
+    give_turns(&mut v, aside, 0);
     v[0] = v[0].add(low);
     turn_near(&mut v, DIAGONALS[0]);
     second_columns(&mut v, Message::<V, 2> { low, high });
-    give_turns::<N>(aside, 1);
+    give_turns(&mut v, aside, 1);
     diagonals(&mut v, Message::<V, 2> { low, high });
-    give_turns::<N>(aside, 2);
+    give_turns(&mut v, aside, 2);
     round(&mut v, Message::<V, 3> { low, high }, aside, 3);
     round(&mut v, Message::<V, 4> { low, high }, aside, 5);
     round(&mut v, Message::<V, 5> { low, high }, aside, 7);
     round(&mut v, Message::<V, 6> { low, high }, aside, 9);
     columns(&mut v, Message::<V, 7> { low, high });
-    give_turns::<N>(aside, 11);
+    give_turns(&mut v, aside, 11);
     last_diagonals(v, Message::<V, 7> { low, high })
 }
 

@@ -133,6 +133,9 @@ macro_rules! on_path {
 /// The CPU executes a few hundred instructions ahead, no more: memory accesses that are to overlap
 /// with hashing have to stand among its instructions, not before them.
 pub(crate) trait Aside {
+    /// Whether a turn does nothing, ever.
+    const IS_IDLE: bool = false;
+
     /// Does a little; always to be inlined, or every vector register is saved for it.
     fn turn(&mut self);
 }

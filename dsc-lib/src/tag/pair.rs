@@ -73,6 +73,10 @@ macro_rules! pair {
             fn any_at_most(self, bound: Self) -> bool {
                 self.0.any_at_most(bound.0) | self.1.any_at_most(bound.1)
             }
+            #[inline(always)]
+            fn pin(self) -> Self {
+                Self(self.0.pin(), self.1.pin())
+            }
         }
     };
 }

@@ -37,10 +37,10 @@ const BLOCK_MAX: u64 = 1024;
 const BLOCK_MIN: u64 = 64;
 /// States whose tags are computed at once: two vectors of any kind.
 const BATCH: usize = 32;
-/// How far the entries are fetched ahead of the state that reads them.
+/// Turns between fetching from memory and reading: of the index, and then of the entries.
 const LEAD: usize = 32;
-/// How far the index is fetched ahead of the state that fetches entries.
-const INDEX_LEAD: usize = 32;
+/// The most turns taken while one batch is computed: a rest may take a whole vector.
+const TURNS_MAX: usize = BATCH + 16;
 /// The most entries that follow one state.
 const BRANCHES_MAX: usize = 16;
 
@@ -79,12 +79,17 @@ struct Heads {
 
 impl Heads {
     /// Makes room for `count` heads and the branches of one more.
+    #[inline(always)]
     fn reserve(&mut self, count: usize) {
-        if self.states.len() < count + BRANCHES_MAX {
-            let room = (count + BRANCHES_MAX).next_power_of_two();
-            self.states.resize(room, 0);
-            self.origins.resize(room, 0);
+        if self.states.len().min(self.origins.len()) < count + BRANCHES_MAX {
+            self.grow((count + BRANCHES_MAX).next_power_of_two());
         }
+    }
+
+    #[cold]
+    fn grow(&mut self, room: usize) {
+        self.states.resize(room, 0);
+        self.origins.resize(room, 0);
     }
 
     /// The best of finished walks, whose block began with start `first`.
@@ -104,44 +109,70 @@ struct Room {
     ranges: Vec<Range>,
 }
 
-/// Fetches ahead while tags are computed: the index for some heads, the entries for those before.
-struct Ahead<'a> {
+/// One step of a block, but for the tags: in each turn the index is fetched for one head, the
+/// entries are for an earlier one, and what follows from a still earlier one is noted.
+struct Stepper<'a> {
     view: View<'a>,
     states: &'a [u64],
+    origins: &'a [u32],
     ranges: &'a mut [Range],
-    indexed: usize,
-    located: usize,
+    turns: usize,
+    /// The heads that follow, their states still to be replaced by their tags.
+    next: &'a mut Heads,
 }
 
-impl Ahead<'_> {
-    #[inline(always)]
-    fn index(&mut self) {
-        if let Some(&state) = self.states.get(self.indexed) {
-            self.view.prefetch_index(state);
-            self.indexed += 1;
-        }
+impl Stepper<'_> {
+    fn is_done(&self) -> bool {
+        self.turns >= self.states.len() + LEAD
     }
 
-    /// Takes turns until the entries of heads before `end` are being fetched.
+    /// Takes a turn outside of a batch.
+    fn turn_alone(&mut self) {
+        self.next.reserve(self.next.count);
+        self.turn();
+    }
+
+    /// Notes what follows from one head.
     #[inline(always)]
-    fn reach(&mut self, end: usize) {
-        while self.located < end.min(self.states.len()) {
-            self.turn();
+    fn branch(&mut self, head: usize) {
+        let (Some(&state), Some(&origin)) = (self.states.get(head), self.origins.get(head)) else {
+            return;
+        };
+        let range = self.ranges.get(head).copied().unwrap_or_default();
+        let at = self.next.count;
+        let room = at..at + BRANCHES_MAX;
+        let (Some(states), Some(origins)) =
+            (self.next.states.get_mut(room.clone()), self.next.origins.get_mut(room))
+        else {
+            return;
+        };
+        // None, one or two entries follow nine times in ten: written without a branch.
+        let [one, two] = self.view.first_two(range);
+        (states[0], states[1]) = (state ^ one, state ^ two);
+        (origins[0], origins[1]) = (origin, origin);
+        if range.count() > 2 {
+            let rest = self.view.entries(range).iter().zip(states).zip(origins).skip(2);
+            for ((&pair, input), from) in rest {
+                (*input, *from) = (state ^ pair, origin);
+            }
         }
+        self.next.count = at + range.count();
     }
 }
 
-impl Aside for Ahead<'_> {
+impl Aside for Stepper<'_> {
     #[inline(always)]
     fn turn(&mut self) {
-        self.index();
-        if let (Some(&state), Some(range)) =
-            (self.states.get(self.located), self.ranges.get_mut(self.located))
-        {
+        let turn = self.turns;
+        if let Some(&state) = self.states.get(turn + LEAD) {
+            self.view.prefetch_index(state);
+        }
+        if let (Some(&state), Some(range)) = (self.states.get(turn), self.ranges.get_mut(turn)) {
             *range = self.view.locate(state);
             self.view.prefetch_entries(*range);
-            self.located += 1;
         }
+        self.branch(turn.wrapping_sub(LEAD));
+        self.turns = turn + 1;
     }
 }
 
@@ -208,53 +239,35 @@ impl Walker<'_> {
 
     /// Takes every walk of `room.now` one step along every branch.
     fn step(&self, Room { now, next, ranges }: &mut Room) {
-        let states = &now.states[..now.count];
+        let (states, origins) = (&now.states[..now.count], &now.origins[..now.count]);
+        for &state in states.iter().take(LEAD) {
+            self.view.prefetch_index(state);
+        }
         ranges.resize(now.count.max(ranges.len()), Range::default());
-        let mut ahead = Ahead { view: self.view, states, ranges, indexed: 0, located: 0 };
-        (0..INDEX_LEAD).for_each(|_| ahead.index());
-        let (mut taken, mut tagged) = (0, 0);
         next.count = 0;
+        let mut stepper = Stepper { view: self.view, states, origins, ranges, turns: 0, next };
+        let mut tagged = 0;
         loop {
-            while taken < states.len() && next.count - tagged < BATCH {
-                ahead.reach(taken + LEAD);
-                self.branch(states[taken], now.origins[taken], ahead.ranges[taken], next);
-                taken += 1;
+            while stepper.next.count < tagged + BATCH && !stepper.is_done() {
+                stepper.turn_alone();
             }
-            let batch = (next.count - tagged).min(BATCH);
+            let batch = BATCH.min(stepper.next.count - tagged);
             if batch == 0 {
                 break;
             }
-            self.tag(&mut next.states[tagged..tagged + batch], &mut ahead);
+            self.tag(tagged, batch, &mut stepper);
             tagged += batch;
         }
     }
 
-    /// Appends what follows from one head to `next`, its states still to be tagged.
-    #[inline(always)]
-    fn branch(&self, state: u64, origin: u32, range: Range, next: &mut Heads) {
-        next.reserve(next.count);
-        // None, one or two entries follow nine times in ten: written without a branch.
-        let at = next.count;
-        for (offset, pair) in self.view.first_two(range).into_iter().enumerate() {
-            next.states[at + offset] = state ^ pair;
-            next.origins[at + offset] = origin;
-        }
-        if range.count() > 2 {
-            for (offset, pair) in self.view.entries(range).iter().enumerate() {
-                next.states[at + offset] = state ^ pair;
-                next.origins[at + offset] = origin;
-            }
-        }
-        next.count += range.count();
-    }
-
-    /// Replaces inputs by their tags.
-    #[inline(always)]
-    fn tag(&self, states: &mut [u64], ahead: &mut Ahead<'_>) {
-        let mut inputs = [0; BATCH];
-        let inputs = &mut inputs[..states.len()];
-        inputs.copy_from_slice(states);
-        self.keys.step.fill_slice_aside(inputs, states, ahead);
+    /// Replaces inputs by their tags, and steps on.
+    fn tag(&self, first: usize, count: usize, stepper: &mut Stepper<'_>) {
+        let (mut inputs, mut tags) = ([0; BATCH], [0; BATCH]);
+        let (inputs, tags) = (&mut inputs[..count], &mut tags[..count]);
+        inputs.copy_from_slice(&stepper.next.states[first..first + count]);
+        stepper.next.reserve(stepper.next.count + TURNS_MAX * BRANCHES_MAX);
+        self.keys.step.fill_slice_aside(inputs, tags, stepper);
+        stepper.next.states[first..first + count].copy_from_slice(tags);
     }
 
     /// Walks the best walk again; of several from its start with its quality, the first.

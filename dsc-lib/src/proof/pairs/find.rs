@@ -86,6 +86,8 @@ impl<'a> View<'a> {
         // Without a branch, which would be missed often: the first line stays in the cache.
         let at = if range.count() == 0 { 0 } else { range.start() };
         prefetch(self.pairs, at);
+        // One in thirty crosses to another line.
+        prefetch(self.pairs, at + range.count().saturating_sub(1));
     }
 
     /// The pairs that stand there.
