@@ -68,6 +68,7 @@ pub mod ledger;
 #[cfg(feature = "ledger")]
 pub mod mempool;
 pub mod merkle;
+mod prefetch;
 pub mod proof;
 pub mod retarget;
 #[cfg(feature = "ledger")]

@@ -12,6 +12,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::{
+    Aside,
     kernel::{KeySchedule, Lanes},
     pair,
 };
@@ -24,8 +25,13 @@ pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
 
 /// See [`pair::fill_slice`].
 #[target_feature(enable = "avx2")]
-pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
-    pair::fill_slice::<Vector, 8, 16>(key, inputs, out);
+pub(super) fn fill_slice(
+    key: &KeySchedule,
+    inputs: &[u64],
+    out: &mut [u64],
+    aside: &mut impl Aside,
+) {
+    pair::fill_slice::<Vector, 8, 16>(key, inputs, out, aside);
 }
 
 /// See [`pair::min_in_range`].
@@ -152,4 +158,20 @@ impl Lanes<8> for Vector {
             _mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(self.0, bound.0), self.0)) != 0
         }
     }
+    #[inline(always)]
+    fn pin(self) -> Self {
+        // SAFETY: the CPU has AVX2, see the type.
+        Self(unsafe { pin(self.0) })
+    }
+}
+
+/// See [`Lanes::pin`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn pin(mut value: __m256i) -> __m256i {
+    // SAFETY: it is no instruction.
+    unsafe {
+        asm!("/* {value} */", value = inout(ymm_reg) value, options(nostack, preserves_flags));
+    };
+    value
 }

@@ -2,13 +2,17 @@
 #![allow(clippy::inline_always, reason = "the kernel inlines these into its entry points")]
 #![allow(clippy::cast_ptr_alignment, reason = "loads and stores are the unaligned ones")]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmple_epu32_mask,
     _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_shuffle_ps,
     _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpacklo_epi32, _mm512_xor_si512,
 };
 
-use super::kernel::{self, KeySchedule, Lanes};
+use super::{
+    Aside,
+    kernel::{self, KeySchedule, Lanes},
+};
 
 /// Sixteen lanes.
 ///
@@ -25,8 +29,13 @@ pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
 
 /// See [`kernel::fill_slice`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
-    kernel::fill_slice::<Vector, 16>(key, inputs, out);
+pub(super) fn fill_slice(
+    key: &KeySchedule,
+    inputs: &[u64],
+    out: &mut [u64],
+    aside: &mut impl Aside,
+) {
+    kernel::fill_slice::<Vector, 16>(key, inputs, out, aside);
 }
 
 /// See [`kernel::min_in_range`].
@@ -102,4 +111,20 @@ impl Lanes<16> for Vector {
         // SAFETY: the CPU has AVX-512F, see the type.
         unsafe { _mm512_cmple_epu32_mask(self.0, bound.0) != 0 }
     }
+    #[inline(always)]
+    fn pin(self) -> Self {
+        // SAFETY: the CPU has AVX-512F, see the type.
+        Self(unsafe { pin(self.0) })
+    }
+}
+
+/// See [`Lanes::pin`].
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pin(mut value: __m512i) -> __m512i {
+    // SAFETY: it is no instruction.
+    unsafe {
+        asm!("/* {value} */", value = inout(zmm_reg) value, options(nostack, preserves_flags));
+    };
+    value
 }

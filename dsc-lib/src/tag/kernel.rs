@@ -25,7 +25,7 @@
     reason = "vector code is slow and needs the caller's CPU features until it is inlined there"
 )]
 
-use super::Key;
+use super::{Aside, Key};
 
 /// The first four words of the SHA-256 initial state, which BLAKE3 uses as constants.
 const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
@@ -63,6 +63,12 @@ pub(super) trait Lanes<const N: usize>: Copy {
     fn join(low: Self, high: Self, out: &mut [u64; N]);
     /// Tells whether any lane is at most its bound.
     fn any_at_most(self, bound: Self) -> bool;
+    /// Returns the value, which the compiler must have computed before it goes on to what has an
+    /// effect; where that is not told, it may compute vectors after all turns of an [`Aside`].
+    #[inline(always)]
+    fn pin(self) -> Self {
+        self
+    }
 }
 
 /// What the tag of every `n` under one key has in common.
@@ -92,7 +98,7 @@ impl KeySchedule {
     /// Returns the tag of one input.
     pub(super) fn tag(&self, n: u64) -> u64 {
         let (low, high) = u32::split(&[n]);
-        let (low, high) = compress(absorb_high(self.words, high), low, high);
+        let (low, high) = compress(absorb_high(self.words, high), low, high, &mut Idle);
         let mut out = [0];
         u32::join(low, high, &mut out);
         out[0]
@@ -211,11 +217,18 @@ fn diagonals<V: Lanes<N>, const N: usize, const ROUND: usize>(
     mix(v, DIAGONALS[3], m, 14);
 }
 
-/// A whole round.
+/// A whole round, with pauses number `pause` and the next.
 #[inline(always)]
-fn round<V: Lanes<N>, const N: usize, const ROUND: usize>(v: &mut [V; 16], m: Message<V, ROUND>) {
+fn round<V: Lanes<N>, const N: usize, const ROUND: usize>(
+    v: &mut [V; 16],
+    m: Message<V, ROUND>,
+    aside: &mut impl Aside,
+    pause: usize,
+) {
     columns(v, m);
+    give_turns(v, aside, pause);
     diagonals(v, m);
+    give_turns(v, aside, pause + 1);
 }
 
 /// The first half of round 2, of which the schedule has run the start of columns 3 and 4.
@@ -264,18 +277,54 @@ fn absorb_high<V: Lanes<N>, const N: usize>(mut v: [V; 16], high: V) -> [V; 16] 
     v
 }
 
+/// Nothing to do aside.
+pub(super) struct Idle;
+
+impl Aside for Idle {
+    const IS_IDLE: bool = true;
+
+    #[inline(always)]
+    fn turn(&mut self) {}
+}
+
+/// Pauses in one compression.
+const PAUSES: usize = 12;
+
+/// Gives `aside` its turns of pause number `pause`: in all pauses together one for each lane.
+#[inline(always)]
+fn give_turns<V: Lanes<N>, const N: usize, A: Aside>(v: &mut [V; 16], aside: &mut A, pause: usize) {
+    if A::IS_IDLE {
+        return;
+    }
+    for word in &mut v[..4] {
+        *word = word.pin();
+    }
+    for _ in pause * N / PAUSES..(pause + 1) * N / PAUSES {
+        aside.turn();
+    }
+}
+
 /// Finishes a state that [`absorb_high`] returned; gives words 0 and 1 of the digest.
 #[inline(always)]
-fn compress<V: Lanes<N>, const N: usize>(mut v: [V; 16], low: V, high: V) -> (V, V) {
+fn compress<V: Lanes<N>, const N: usize>(
+    mut v: [V; 16],
+    low: V,
+    high: V,
+    aside: &mut impl Aside,
+) -> (V, V) {
+    give_turns(&mut v, aside, 0);
     v[0] = v[0].add(low);
     turn_near(&mut v, DIAGONALS[0]);
     second_columns(&mut v, Message::<V, 2> { low, high });
+    give_turns(&mut v, aside, 1);
     diagonals(&mut v, Message::<V, 2> { low, high });
-    round(&mut v, Message::<V, 3> { low, high });
-    round(&mut v, Message::<V, 4> { low, high });
-    round(&mut v, Message::<V, 5> { low, high });
-    round(&mut v, Message::<V, 6> { low, high });
+    give_turns(&mut v, aside, 2);
+    round(&mut v, Message::<V, 3> { low, high }, aside, 3);
+    round(&mut v, Message::<V, 4> { low, high }, aside, 5);
+    round(&mut v, Message::<V, 5> { low, high }, aside, 7);
+    round(&mut v, Message::<V, 6> { low, high }, aside, 9);
     columns(&mut v, Message::<V, 7> { low, high });
+    give_turns(&mut v, aside, 11);
     last_diagonals(v, Message::<V, 7> { low, high })
 }
 
@@ -323,7 +372,7 @@ impl<V> Run<V> {
     where
         V: Lanes<N>,
     {
-        let words = compress(self.state, self.low, self.high);
+        let words = compress(self.state, self.low, self.high, &mut Idle);
         self.low = self.low.add(self.stride);
         words
     }
@@ -401,11 +450,12 @@ pub(super) fn fill_slice<V: Lanes<N>, const N: usize>(
     key: &KeySchedule,
     inputs: &[u64],
     out: &mut [u64],
+    aside: &mut impl Aside,
 ) {
     let state: [V; 16] = splat_all(&key.words);
     for (inputs, out) in inputs.chunks(N).zip(out.chunks_mut(N)) {
         let (low, high) = load(inputs);
-        let (low, high) = compress(absorb_high(state, high), low, high);
+        let (low, high) = compress(absorb_high(state, high), low, high, aside);
         store(low, high, out);
     }
 }

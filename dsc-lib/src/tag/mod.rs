@@ -30,7 +30,7 @@ mod tests;
 
 use std::fmt;
 
-use kernel::KeySchedule;
+use kernel::{Idle, KeySchedule};
 
 /// The key of a tag function, made by `hash::derive`.
 pub type Key = [u8; 32];
@@ -128,6 +128,18 @@ macro_rules! on_path {
     };
 }
 
+/// What a caller does while tags are computed.
+///
+/// The CPU executes a few hundred instructions ahead, no more: memory accesses that are to overlap
+/// with hashing have to stand among its instructions, not before them.
+pub(crate) trait Aside {
+    /// Whether a turn does nothing, ever.
+    const IS_IDLE: bool = false;
+
+    /// Does a little; always to be inlined, or every vector register is saved for it.
+    fn turn(&mut self);
+}
+
 /// The tag function of one key: a small value that is cheap to make and to copy.
 ///
 /// # Examples
@@ -178,10 +190,19 @@ impl Tagger {
     /// # Panics
     ///
     /// If the slices differ in length.
-    #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
     pub fn fill_slice(&self, inputs: &[u64], out: &mut [u64]) {
+        self.fill_slice_aside(inputs, out, &mut Idle);
+    }
+
+    /// [`Tagger::fill_slice`] that gives `aside` a turn for each lane, evenly among its own work.
+    ///
+    /// # Panics
+    ///
+    /// If the slices differ in length.
+    #[allow(unsafe_code, reason = "calls of functions that need CPU features")]
+    pub(crate) fn fill_slice_aside(&self, inputs: &[u64], out: &mut [u64], aside: &mut impl Aside) {
         assert_eq!(inputs.len(), out.len(), "one output for each input");
-        on_path!(self, fill_slice(inputs, out));
+        on_path!(self, fill_slice(inputs, out, aside));
     }
 
     /// Returns the lowest tag of `count` inputs from `first` on, modulo 2^64, and its input.

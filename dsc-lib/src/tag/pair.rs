@@ -12,7 +12,10 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "part of a length is a length")]
 
-use super::kernel::{self, KeySchedule, Lanes};
+use super::{
+    Aside,
+    kernel::{self, KeySchedule, Lanes},
+};
 
 /// Two vectors of as many lanes each.
 #[derive(Clone, Copy)]
@@ -70,6 +73,10 @@ macro_rules! pair {
             fn any_at_most(self, bound: Self) -> bool {
                 self.0.any_at_most(bound.0) | self.1.any_at_most(bound.1)
             }
+            #[inline(always)]
+            fn pin(self) -> Self {
+                Self(self.0.pin(), self.1.pin())
+            }
         }
     };
 }
@@ -105,14 +112,15 @@ pub(super) fn fill_slice<V: Lanes<N>, const N: usize, const M: usize>(
     key: &KeySchedule,
     inputs: &[u64],
     out: &mut [u64],
+    aside: &mut impl Aside,
 ) where
     Pair<V>: Lanes<M>,
 {
     let count = share::<N, M>(out.len() as u64) as usize;
     let (wide, narrow) = out.split_at_mut(count);
     let (wide_inputs, narrow_inputs) = inputs.split_at(count);
-    kernel::fill_slice::<Pair<V>, M>(key, wide_inputs, wide);
-    kernel::fill_slice::<V, N>(key, narrow_inputs, narrow);
+    kernel::fill_slice::<Pair<V>, M>(key, wide_inputs, wide, aside);
+    kernel::fill_slice::<V, N>(key, narrow_inputs, narrow, aside);
 }
 
 /// [`kernel::min_in_range`] in pairs.

@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 };
 
 use super::{
+    Aside,
     kernel::{KeySchedule, Lanes},
     pair,
 };
@@ -22,8 +23,13 @@ pub(super) fn fill_range(key: &KeySchedule, first: u64, out: &mut [u64]) {
 
 /// See [`pair::fill_slice`].
 #[target_feature(enable = "sse4.1")]
-pub(super) fn fill_slice(key: &KeySchedule, inputs: &[u64], out: &mut [u64]) {
-    pair::fill_slice::<Vector, 4, 8>(key, inputs, out);
+pub(super) fn fill_slice(
+    key: &KeySchedule,
+    inputs: &[u64],
+    out: &mut [u64],
+    aside: &mut impl Aside,
+) {
+    pair::fill_slice::<Vector, 4, 8>(key, inputs, out, aside);
 }
 
 /// See [`pair::min_in_range`].

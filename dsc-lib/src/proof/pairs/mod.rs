@@ -27,7 +27,7 @@ pub(super) use arena::{Arena, temporary_file};
 #[cfg(test)]
 pub(super) use build::whole_table;
 pub(super) use build::{Sorted, build};
-pub(super) use find::Table;
+pub(super) use find::{Range, Table, View};
 pub(super) use plan::Plan;
 pub(super) use select::select;
 
