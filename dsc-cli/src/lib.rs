@@ -16,6 +16,7 @@ mod key_file;
 mod keystore;
 pub mod lock;
 pub mod logging;
+mod memory;
 mod network;
 mod node;
 pub mod output;

@@ -60,7 +60,8 @@ fn a_vault_is_plotted_checked_and_found_damaged() {
     dsc.fails(
         10,
         "not-enough-memory",
-        &[&["vault", "plot", "--size", "28", "--ram", "1", "--folder", "v"], &MINER[..]].concat(),
+        &[&["vault", "plot", "--size", "28", "--memory", "1MiB", "--folder", "v"], &MINER[..]]
+            .concat(),
     );
 }
 

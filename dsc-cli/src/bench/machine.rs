@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::table::bytes_text;
+use crate::memory;
 
 /// A machine, and how it was set up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,7 +42,7 @@ impl Machine {
             arch: std::env::consts::ARCH,
             os: std::env::consts::OS,
             kernel: read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()),
-            ram_bytes: read("/proc/meminfo").and_then(|text| kib_of(&text, "MemTotal")),
+            ram_bytes: memory::total_bytes(),
             file_system: read("/proc/self/mountinfo").and_then(|text| file_system(&text, folder)),
             huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled")
                 .and_then(|text| chosen(&text)),
@@ -53,11 +54,6 @@ impl Machine {
 /// Threads that run at once; one if the system does not say.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Bytes of RAM that could be had now, if the system says.
-pub(crate) fn available_bytes() -> Option<u64> {
-    kib_of(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
 }
 
 /// The maker of the processor, as it calls itself.
@@ -73,12 +69,6 @@ fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 fn cpu_of(cpuinfo: &str) -> Option<String> {
     let name = field(cpuinfo, "model name").or_else(|| field(cpuinfo, "CPU part"))?;
     Some(name.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// A line of `/proc/meminfo`, in bytes.
-fn kib_of(meminfo: &str, name: &str) -> Option<u64> {
-    let kib: u64 = field(meminfo, name)?.strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 /// The word in brackets of `always [madvise] never`.
@@ -153,9 +143,6 @@ mod tests {
         let cpuinfo = "processor\t: 0\nmodel name\t: Some  Processor (R)\n";
         assert_eq!(cpu_of(cpuinfo).as_deref(), Some("Some Processor (R)"));
         assert_eq!(cpu_of("flags: none"), None);
-        let meminfo = "MemTotal:       24684112 kB\nMemAvailable: 1 kB\n";
-        assert_eq!(kib_of(meminfo, "MemTotal"), Some(24_684_112 << 10));
-        assert_eq!(kib_of(meminfo, "MemAvailable"), Some(1024));
         assert_eq!(chosen("always [madvise] never\n").as_deref(), Some("madvise"));
         assert_eq!(chosen("none"), None);
     }

@@ -16,7 +16,7 @@ use crate::{
     entropy::OsEntropy,
     exit::Failure,
     lock::FolderLock,
-    network,
+    memory, network,
     node::{self, Mine},
     progress::{Reporter, Style},
     role::{self, validator::Effort},
@@ -87,6 +87,7 @@ fn mine(args: &Args, chain: &Chain, folder: &Path) -> Result<Mine, Failure> {
         threads: args.threads,
         size: args.size,
         indices: args.index.clone(),
+        ram_bytes_max: memory::allowance(),
         ..Resources::new(folder)
     };
     let threads = if args.threads == 0 { usize::MAX } else { args.threads };

@@ -17,7 +17,7 @@ use dsc_lib::{
 use serde::Serialize;
 
 use super::{Context, watched::Watched};
-use crate::{exit::Failure, output::Document};
+use crate::{exit::Failure, memory, output::Document, size::ByteSize};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -59,9 +59,10 @@ struct Plot {
     /// Threads to plot with [default: one per core]
     #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
     threads: usize,
-    /// Most RAM to take, in MiB [default: unlimited]
-    #[arg(long, value_name = "MIB")]
-    ram: Option<u64>,
+    /// Most RAM to take, such as 512MiB; what does not fit goes to temporary files in the folder
+    /// [default: three quarters of what is free]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +88,9 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         Verb::List(args) => list(args, context),
     }
 }
+
+/// What a plot that ended early tells.
+const RESUMES: &str = "run this again: it goes on with what is not written yet";
 
 /// Where a space validator keeps its vaults.
 pub(super) fn default_folder(context: &Context<'_>) -> PathBuf {
@@ -155,7 +159,7 @@ fn plot(args: &Plot, context: &Context<'_>) -> Result<(), Failure> {
     let id = VaultId::new(miner, args.size, args.index)
         .ok_or_else(|| Failure::usage(format!("--size is {}, expected 16 to 32", args.size)))?;
     let folder = args.folder.clone().unwrap_or_else(|| default_folder(context));
-    let ram_bytes_max = args.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let ram_bytes_max = args.memory.map_or_else(memory::allowance, |memory| memory.0);
     let resources = Resources { threads: args.threads, ram_bytes_max, ..Resources::new(folder) };
     let watched = Watched::new(context)?;
     let path = space::plot(&id, &resources, &watched).map_err(|error| plot_failure(&error))?;
@@ -170,11 +174,20 @@ pub(crate) fn plot_failure(error: &PlotError) -> Failure {
         PlotError::Busy { .. } => {
             Failure::other("vault-busy", error).with_hint("wait for the other process, or end it")
         }
-        PlotError::NoSpace { .. } => Failure::no_space("disk-full", error)
-            .with_hint("free some space, or choose a smaller --size or another --folder"),
-        PlotError::Build(BuildError::Cancelled) => Failure::interrupted(error),
+        PlotError::NoSpace { temporary, .. } => {
+            Failure::no_space("disk-full", error).with_hint(match temporary {
+                0 => "free some space and run this again, or choose a smaller --size",
+                _ => "free some space and run this again, or allow more --memory",
+            })
+        }
+        PlotError::Build(BuildError::Cancelled) => {
+            Failure::interrupted("plotting was interrupted").with_hint(RESUMES)
+        }
+        PlotError::Build(BuildError::Temporary { .. }) => {
+            Failure::other("temporary-file", error).with_hint(RESUMES)
+        }
         PlotError::Build(_) => Failure::no_space("not-enough-memory", error)
-            .with_hint("allow more with --ram, or choose a smaller --size"),
+            .with_hint("allow more with --memory, or choose a smaller --size"),
         PlotError::Io { path, source } => Failure::file("write", path, source),
         _ => Failure::other("plot-failed", error),
     }

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     bench::{
-        machine,
         measure::{Contender, Draw, Quiet},
         peak,
         stats::{Samples, float},
@@ -72,7 +71,7 @@ struct Memory {
 
 /// Fails if the system says that it has less RAM than `needed`.
 fn check_ram(needed: u64) -> Result<(), Failure> {
-    let lacking = machine::available_bytes().filter(|available| *available < needed);
+    let lacking = crate::memory::available_bytes().filter(|available| *available < needed);
     lacking.map_or(Ok(()), |available| {
         let message = format!("{needed} bytes of RAM are needed, {available} are available");
         Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::schema::SCHEMA;
-use super::{machine, measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
+use super::{measure::Pace, peak, record::Body, schema::Schema, stats::Samples};
 use crate::exit::Failure;
 
 /// What was asked for.
@@ -75,7 +75,7 @@ impl Bench<'_> {
 
     /// RAM that making a table may take: what was allowed, or all that there is.
     fn ram_bytes_max(&self) -> u64 {
-        self.options.memory_bytes.or_else(machine::available_bytes).unwrap_or(u64::MAX)
+        self.options.memory_bytes.or_else(crate::memory::available_bytes).unwrap_or(u64::MAX)
     }
 }
 

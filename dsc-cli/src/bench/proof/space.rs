@@ -29,7 +29,6 @@ use super::{
 use crate::{
     bench::{
         disk::{self, Access, PAGE, PageReader},
-        machine,
         measure::{Contender, Draw, Quiet},
         peak,
         stats::{Samples, float, float_of},
@@ -125,7 +124,7 @@ impl Place<'_, '_> {
     /// Whether the naive way, which needs all of its table in RAM, can be gone.
     fn has_naive(&self) -> bool {
         let needed = size_of_values(self.id.k()).saturating_mul(8);
-        machine::available_bytes().is_none_or(|available| available > needed)
+        crate::memory::available_bytes().is_none_or(|available| available > needed)
     }
 
     fn resources(&self, threads: usize, lookup: LookupMode) -> Resources {

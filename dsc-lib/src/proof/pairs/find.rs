@@ -145,11 +145,9 @@ impl Table {
         let mut table = Self { pairs, index, bits };
         let parts = table.parts(&counts).into_iter().map(Some).collect();
         found.store(pool, progress, parts, |_, mut part, mut sorted| {
-            let mut placed = Vec::new();
             while let Some(group) = sorted.next_group() {
-                placed.extend(group);
+                part.fill(group);
             }
-            part.fill(&placed);
             Ok(())
         })?;
         Ok(table)
@@ -180,7 +178,7 @@ impl Table {
         let index = index.chunks_mut(blocks.max(1));
         let cut = |(&count, index)| {
             let (head, tail) = std::mem::take(&mut pairs).split_at_mut(count);
-            let part = Part { bits, first, pairs: head, index };
+            let part = Part { bits, first, used: 0, pairs: head, index };
             (pairs, first) = (tail, first.saturating_add(count as u64));
             part
         };
@@ -201,33 +199,29 @@ const fn ram_bytes(pairs: u64, blocks: usize) -> u64 {
 struct Part<'a> {
     bits: u32,
     first: u64,
+    used: usize,
     pairs: &'a mut [u64],
     index: &'a mut [Block],
 }
 
 impl Part<'_> {
-    /// Stores the entries of the partition, which are in order.
+    /// Stores the next entries of the partition, which come in order.
     ///
     /// A prefix keeps at most 15 entries. One is expected, so more are as unlikely as finding hash
     /// collisions at will; should it happen, walks miss the entries and nothing else breaks.
     fn fill(&mut self, placed: &[Placed]) {
-        let (mut entries, mut slots) = (placed.iter().peekable(), self.pairs.iter_mut());
-        let (mut position, block_bits) = (self.first, self.bits - BLOCK_BITS);
-        let first_block = placed.first().map_or(0, |placed| {
-            let blocks = self.index.len() as u64;
-            top(placed.e, block_bits) & !blocks.saturating_sub(1)
-        });
-        for (number, [first, counts]) in (first_block..).zip(self.index.iter_mut()) {
-            *first = position;
-            while let Some(entry) = entries.next_if(|entry| top(entry.e, block_bits) == number) {
-                let at = shift_of(top(entry.e, self.bits));
-                if *counts >> at & COUNT_MAX == COUNT_MAX {
-                    continue;
-                }
-                let Some(slot) = slots.next() else { continue };
+        let blocks = self.index.len();
+        for entry in placed {
+            let prefix = top(entry.e, self.bits);
+            let [first, counts] = &mut self.index[(prefix >> BLOCK_BITS) as usize % blocks];
+            if *counts == 0 {
+                *first = self.first + self.used as u64;
+            }
+            let at = shift_of(prefix);
+            if *counts >> at & COUNT_MAX < COUNT_MAX {
                 *counts += 1 << at;
-                *slot = entry.pair.0;
-                position += 1;
+                self.pairs[self.used] = entry.pair.0;
+                self.used += 1;
             }
         }
     }

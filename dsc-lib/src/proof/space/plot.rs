@@ -331,8 +331,10 @@ fn write_pages(pages: &mut Pages, id: &VaultId, first: u64, mut sorted: Sorted<'
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
-    use crate::proof::testing::vector_miner;
+    use crate::proof::{NoProgress, testing::vector_miner};
 
     fn target<'a>(id: &'a VaultId, folder: &'a Path) -> Target<'a> {
         let needed = match plan(id, 1, 1) {
@@ -360,6 +362,44 @@ mod tests {
         assert!(text.ends_with(&expected), "{text}");
         let other = target.error(ErrorKind::PermissionDenied.into());
         assert!(matches!(other, PlotError::Io { .. }), "{other}");
+    }
+
+    /// What a temporary file meets on a full disk, after some of the vault was written.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_disk_full_of_temporary_files_leaves_what_was_plotted() {
+        struct Stop;
+        impl Progress for Stop {
+            fn update(&self, stage: &'static str, done: u64, _total: u64) {
+                STOP.fetch_or(stage == "sort" && done >= 4, Ordering::Relaxed);
+            }
+            fn is_cancelled(&self) -> bool {
+                STOP.load(Ordering::Relaxed)
+            }
+        }
+        static STOP: AtomicBool = AtomicBool::new(false);
+
+        let folder = tempfile::tempdir().unwrap();
+        let id = VaultId::new(vector_miner(), 16, 0).unwrap();
+        let resources = Resources { threads: 1, ..Resources::new(folder.path()) };
+        plot(&id, &resources, &Stop).unwrap_err();
+
+        let target = target(&id, folder.path());
+        let plan = target.plan;
+        let partial = target.lock().unwrap();
+        let (journal, done) = target.journal(&partial).unwrap();
+        let found = done.iter().flatten().count();
+        assert!(found >= 4);
+        let mut plotted = Plotted { target, partial, journal, done };
+        let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+        let mut pages = plan.allocate().unwrap();
+        let arena = Arena::new(&plan, &mut pages, Some(full));
+        let pool = resources.pool().unwrap();
+        let error = plotted.write_from(&arena, &pool, &NoProgress).unwrap_err();
+        assert!(matches!(error, PlotError::NoSpace { .. }), "{error}");
+        assert_eq!(plotted.done.iter().flatten().count(), found);
+        drop(plotted);
+        plot(&id, &resources, &NoProgress).unwrap();
     }
 
     #[test]

@@ -6,7 +6,10 @@ mod upkeep;
 use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -179,6 +182,76 @@ fn the_file_does_not_depend_on_threads() {
     let path = plot(&CASES[0].id(), &resources, &NoProgress).unwrap();
     assert!(fs::read(path).unwrap() == fs::read(&PLOTTED.1).unwrap());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the vault is left");
+}
+
+/// Stops a plot when it has sorted so many partitions.
+#[derive(Debug)]
+struct StopAfter(u64, AtomicBool);
+
+impl StopAfter {
+    const fn sorted(count: u64) -> Self {
+        Self(count, AtomicBool::new(false))
+    }
+}
+
+impl Progress for StopAfter {
+    fn update(&self, stage: &'static str, done: u64, _total: u64) {
+        self.1.fetch_or(stage == "sort" && done >= self.0, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+}
+
+/// The first stage that a plot tells of, and how far it was then.
+#[derive(Debug, Default)]
+struct First(OnceLock<(&'static str, u64)>);
+
+impl Progress for First {
+    fn update(&self, stage: &'static str, done: u64, _total: u64) {
+        if stage != "hash" && stage != "match" {
+            let _ = self.0.set((stage, done));
+        }
+    }
+}
+
+#[test]
+fn a_plot_that_was_stopped_is_taken_up_again() {
+    let id = CASES[0].id();
+    for (stop, threads) in [(1, 1), (5, 2), (9, 1), (16, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let resources = Resources { threads: 1, ..CASES[0].resources(folder.path()) };
+        let found = plot(&id, &resources, &StopAfter::sorted(stop)).unwrap_err();
+        assert!(matches!(found, PlotError::Build(BuildError::Cancelled)), "{found}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a part and its journal");
+        let needed =
+            match plot(&id, &Resources { ram_bytes_max: 1, ..resources.clone() }, &NoProgress) {
+                Err(PlotError::Build(BuildError::RamTooSmall { needed, .. })) => needed,
+                other => panic!("{other:?}"),
+            };
+        // With as little memory as will do if there is one thread, with enough if there are more.
+        let ram_bytes_max = if threads == 1 { needed } else { u64::MAX };
+        let resources = Resources { threads, ram_bytes_max, ..resources };
+        let first = First::default();
+        let path = plot(&id, &resources, &first).unwrap();
+        // If all was done, nothing is sorted any more.
+        let expected = (stop < 16).then_some(("sort", stop));
+        assert_eq!(first.0.into_inner(), expected);
+        assert!(fs::read(path).unwrap() == fs::read(&PLOTTED.1).unwrap(), "stopped at {stop}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_part_that_was_cut_is_plotted_anew() {
+    let (folder, id) = (tempfile::tempdir().unwrap(), CASES[0].id());
+    let resources = Resources { threads: 1, ..CASES[0].resources(folder.path()) };
+    plot(&id, &resources, &StopAfter::sorted(9)).unwrap_err();
+    let partial = folder.path().join(id.file_name() + ".partial");
+    File::options().write(true).open(partial).unwrap().set_len(100_000).unwrap();
+    let path = plot(&id, &resources, &NoProgress).unwrap();
+    assert!(fs::read(path).unwrap() == fs::read(&PLOTTED.1).unwrap());
 }
 
 #[test]
