@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 MINER = [
-    "--address", "dscd1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0sahuxrm",
+    "--address", "dscd1c5598s0p0h9w23q3pyllyq3mtwhfn3n4k4v9280lwmyx7xqkjddqkwj3fr",
     "--fingerprint", "00010203-0405-0607-0809-0a0b0c0d0e0f",
 ]  # fmt: skip
 
