@@ -29,7 +29,7 @@ pub(super) use build::whole_table;
 pub(super) use build::{Sorted, build};
 pub(super) use find::{Range, Table, View};
 pub(super) use plan::Plan;
-pub(super) use select::select;
+pub(super) use select::{ram_bytes_least, select};
 
 use std::cmp::Ordering;
 

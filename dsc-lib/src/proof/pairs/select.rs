@@ -71,6 +71,11 @@ pub(in super::super) fn select(
     })
 }
 
+/// The least RAM that [`select`] can do with on `threads` threads.
+pub(in super::super) fn ram_bytes_least(size: Size, threads: usize) -> u64 {
+    Plan::with_passes(size, threads, Plan::passes_max(size)).ram_bytes()
+}
+
 /// How the match values are cut: slices for passes, parts of a slice for the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
@@ -86,12 +91,15 @@ struct Plan {
 impl Plan {
     /// The plan of fewest passes within `ram_bytes_max`.
     fn new(size: Size, tasks: usize, ram_bytes_max: u64) -> Result<Self, BuildError> {
-        let passes_max = (match_values(size) >> PART_BITS_MIN).min(PARTS_MAX);
+        BuildError::check_ram(ram_bytes_least(size, tasks), ram_bytes_max)?;
+        let passes_max = Self::passes_max(size);
         let plan = |passes| Self::with_passes(size, tasks, passes);
         let fits = |plan: &Self| plan.ram_bytes() <= ram_bytes_max;
-        let needed = || plan(passes_max).ram_bytes();
-        let too_small = || BuildError::RamTooSmall { needed: needed(), allowed: ram_bytes_max };
-        (1..=passes_max).map(plan).find(fits).ok_or_else(too_small)
+        Ok((1..passes_max).map(plan).find(fits).unwrap_or_else(|| plan(passes_max)))
+    }
+
+    fn passes_max(size: Size) -> u64 {
+        (match_values(size) >> PART_BITS_MIN).min(PARTS_MAX)
     }
 
     fn with_passes(size: Size, tasks: usize, passes: u64) -> Self {

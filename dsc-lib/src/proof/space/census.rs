@@ -21,7 +21,7 @@ use rayon::ThreadPool;
 use super::{
     super::{
         BuildError, Progress,
-        pairs::{Placed, select, top},
+        pairs::{Placed, ram_bytes_least, select, top},
     },
     scan::{Held, Subject},
     vault::{ENTRIES_MAX, Header, Page, VaultId, write_bucket},
@@ -30,16 +30,20 @@ use super::{
 /// What stands for the number of entries of a page that is damaged.
 const DAMAGED: u16 = u16::MAX;
 
+/// Buckets that there is room to make anew at least.
+pub(super) const SAMPLE: usize = 64;
 /// RAM that each bucket takes in a census: a limit and two counts.
 const BUCKET_LEN: u64 = (size_of::<u64>() + 2 * size_of::<u16>()) as u64;
 /// RAM that the pairs of a bucket take while they are sought: 600 of them, in lists that grow.
 const REBUILT_LEN: u64 = 600 * 2 * size_of::<Placed>() as u64;
+const SAMPLE_LEN: u64 = SAMPLE as u64 * REBUILT_LEN;
 
 /// What each page holds, and how many pairs it should.
 #[derive(Debug)]
 pub(super) struct Census {
     id: VaultId,
     ram_bytes_max: u64,
+    rebuilt_max: usize,
     limits: Vec<u64>,
     held: Vec<u16>,
     found: Vec<AtomicU16>,
@@ -52,14 +56,24 @@ impl Census {
     }
 
     /// Starts with every page damaged; counting will take at most `ram_bytes_max` of RAM.
-    pub(super) fn new(id: &VaultId, ram_bytes_max: u64) -> Result<Self, BuildError> {
-        BuildError::check_ram(Self::ram_bytes(id), ram_bytes_max)?;
+    ///
+    /// That this suffices on `threads` threads is found out here, and not after hours.
+    pub(super) fn new(
+        id: &VaultId,
+        threads: usize,
+        ram_bytes_max: u64,
+    ) -> Result<Self, BuildError> {
+        let needed = Self::ram_bytes(id).saturating_add(ram_bytes_least(id.size(), threads));
+        BuildError::check_ram(needed.saturating_add(SAMPLE_LEN), ram_bytes_max)?;
+        // Not more than half: what they take, hashing has not.
+        let spare = ram_bytes_max.saturating_sub(needed).min(ram_bytes_max / 2).max(SAMPLE_LEN);
+        let rebuilt_max = usize::try_from(spare / REBUILT_LEN).unwrap_or(usize::MAX);
         let no_ram = |_| BuildError::OutOfMemory { bytes: Self::ram_bytes(id) };
         let count = usize::try_from(id.buckets()).unwrap_or(usize::MAX);
         let limits = filled(count, || u64::MAX).map_err(no_ram)?;
         let held = filled(count, || DAMAGED).map_err(no_ram)?;
         let found = filled(count, || AtomicU16::new(0)).map_err(no_ram)?;
-        Ok(Self { id: *id, ram_bytes_max, limits, held, found })
+        Ok(Self { id: *id, ram_bytes_max, rebuilt_max, limits, held, found })
     }
 
     /// Notes what the page of `bucket` holds; nothing if it is damaged.
@@ -90,9 +104,9 @@ impl Census {
         })
     }
 
-    /// Most buckets to make anew at once: half of the memory allowed is theirs.
-    pub(super) fn rebuilt_max(&self) -> usize {
-        usize::try_from(self.ram_bytes_max / 2 / REBUILT_LEN).unwrap_or(usize::MAX).max(1)
+    /// Most buckets to make anew at once.
+    pub(super) const fn rebuilt_max(&self) -> usize {
+        self.rebuilt_max
     }
 
     fn numbered(&self, is_listed: impl Fn(u16, u16) -> bool) -> Vec<u64> {
@@ -110,8 +124,6 @@ impl Census {
         progress: &dyn Progress,
     ) -> Result<Counted, BuildError> {
         self.found.iter_mut().for_each(|found| *found.get_mut() = 0);
-        let rebuilt_len = REBUILT_LEN.saturating_mul(buckets.len() as u64);
-        let own_len = Self::ram_bytes(&self.id).saturating_add(rebuilt_len);
         let bits = self.id.bucket_bits();
         let asked = Asked::new(&self.id, buckets);
         let wanted = |e: u64| {
@@ -124,15 +136,10 @@ impl Census {
             }
             asked.has(bucket)
         };
+        let rebuilt_len = REBUILT_LEN.saturating_mul(buckets.len() as u64);
+        let own_len = Self::ram_bytes(&self.id).saturating_add(rebuilt_len);
         let left = self.ram_bytes_max.saturating_sub(own_len);
-        let found = select(&subject.levels, left, pool, progress, &wanted);
-        let found = found.map_err(|error| match error {
-            BuildError::RamTooSmall { needed, .. } => BuildError::RamTooSmall {
-                needed: needed.saturating_add(own_len),
-                allowed: self.ram_bytes_max,
-            },
-            error => error,
-        })?;
+        let found = select(&subject.levels, left, pool, progress, &wanted)?;
         let kept = self.found.iter().map(|found| u64::from(found.load(ORDER)));
         let kept =
             kept.fold(0, |sum: u64, found| sum.saturating_add(found.min(ENTRIES_MAX as u64)));

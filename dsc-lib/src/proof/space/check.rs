@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::{
     super::{BuildError, Progress, ThreadsError, pairs::Pair, pool},
-    census::{Census, Rebuilt},
+    census::{self, Census, Rebuilt},
     file::AlignedBytes,
     lookup::{io_fault, read_pages},
     scan::{FAULTS_MAX, Subject, Upkeep, Verdict, entry_fault},
@@ -22,8 +22,6 @@ use crate::{proof::pairs::top, tag::Tagger};
 
 /// Buckets looked at when not all are.
 const SAMPLE: u64 = 512;
-/// Buckets that a full check makes anew and compares entry by entry.
-const REBUILT: u64 = 64;
 
 /// How much of a vault to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +133,7 @@ impl Report {
         progress: &dyn Progress,
     ) -> Result<(), CheckError> {
         let (pool, ram_bytes_max) = (pool(upkeep.threads)?, upkeep.ram_bytes_max);
-        let mut census = Census::new(&self.id, ram_bytes_max)?;
+        let mut census = Census::new(&self.id, pool.current_num_threads(), ram_bytes_max)?;
         subject.judge_all(&pool, progress, |bucket, verdict| {
             census.note(bucket, verdict.held);
             self.add(&verdict);
@@ -228,7 +226,8 @@ fn difference(subject: &Subject, bucket: u64, rebuilt: &Rebuilt) -> Option<Fault
 fn sample(id: &VaultId) -> Vec<u64> {
     let tagger = Tagger::new(blake3::hash(&id.to_bytes()).as_bytes());
     let (mut buckets, mut drawn) = (BTreeSet::new(), 0_u64);
-    while (buckets.len() as u64) < REBUILT.min(id.buckets()) {
+    // A full check makes as many anew, and the smallest vault has twice as many.
+    while buckets.len() < census::SAMPLE {
         buckets.insert(top(tagger.tag(drawn), id.bucket_bits()));
         drawn = drawn.saturating_add(1);
     }

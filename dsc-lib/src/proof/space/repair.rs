@@ -113,7 +113,9 @@ pub fn repair(
     let subject = Subject::new(path, file, upkeep.id.as_ref())
         .and_then(Subject::complete)
         .map_err(|fault| VaultError::new(path, fault))?;
-    let (pool, census) = (pool(upkeep.threads)?, Census::new(&subject.id, upkeep.ram_bytes_max)?);
+    let pool = pool(upkeep.threads)?;
+    let threads = pool.current_num_threads();
+    let census = Census::new(&subject.id, threads, upkeep.ram_bytes_max)?;
     let mut mend = Mend { subject, census, pool, progress, pages: Vec::new() };
     let len_before = mend.subject.len;
     mend.judge()?;
@@ -279,7 +281,7 @@ mod tests {
         let id = VaultId::new(vector_miner(), 16, 0).unwrap();
         let path = plot(&id, &Resources::new(folder), &NoProgress).unwrap();
         let subject = Subject::new(&path, lock(&path).unwrap(), None).unwrap();
-        let census = Census::new(&id, u64::MAX).unwrap();
+        let census = Census::new(&id, 1, u64::MAX).unwrap();
         let pool = pool(1).unwrap();
         Mend { subject, census, pool, progress: &NoProgress, pages: Vec::new() }
     }
