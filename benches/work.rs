@@ -1,7 +1,66 @@
 //! Proof of work: the search for a nonce.
 
-use dsc_benches::{engine, run};
+use std::{
+    hint::black_box,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use dsc_benches::{Contender, Criterion, MINER, digest, engine, run, side_by_side};
+use dsc_lib::{
+    proof::{Budget, Challenge, Clock, NoProgress, Resources, find},
+    tag::Tagger,
+    units::Target,
+};
+
+/// Nonces that one contender tries in a round.
+const NONCES: u64 = 1 << 22;
 
 fn main() {
-    run(&[|criterion| engine(criterion, "work", &[])]);
+    run(&[|criterion| engine(criterion, "work", &[]), beside_the_kernel]);
+}
+
+struct Running(Instant);
+
+impl Clock for Running {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// The kernel alone, on as many threads as the search: what is lost to the clock, to sharing nonces
+/// and to starting and joining threads.
+fn beside_the_kernel(_: &mut Criterion) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut contenders: Vec<Contender<'_>> = Vec::new();
+    for threads in [1, threads] {
+        contenders.push((format!("kernel/threads={threads}"), Box::new(move || kernel(threads))));
+        contenders.push((format!("prove/threads={threads}"), Box::new(prove(threads))));
+    }
+    side_by_side("proof::work::beside_the_kernel", contenders);
+}
+
+/// Searches with the kernel and nothing else.
+fn kernel(threads: usize) -> u64 {
+    let tagger = &Tagger::new(&[7; 32]);
+    std::thread::scope(|scope| {
+        for thread in 0..threads as u64 {
+            scope.spawn(move || black_box(tagger.min_in_range(thread * NONCES, NONCES)));
+        }
+    });
+    NONCES * threads as u64
+}
+
+/// Searches as a validator does, under a deadline and a cap.
+fn prove(threads: usize) -> impl FnMut() -> u64 {
+    let engine = find("work").expect("a registered engine").build_default();
+    let resources = Resources { threads, ..Resources::new("") };
+    let mut prover = engine.prepare(&MINER, &resources, &NoProgress).expect("threads");
+    let (clock, cancel) = (Running(Instant::now()), AtomicBool::new(false));
+    move || {
+        let budget = Budget::new(&clock, &cancel).with_deadline(Duration::from_secs(1 << 20));
+        let budget = budget.with_attempts_max(NONCES * threads as u64);
+        let attempt = prover.prove(&Challenge(digest(0)), Target::MAX, &budget);
+        attempt.expect("a working prover").attempts
+    }
 }
