@@ -14,10 +14,11 @@ use dsc_lib::{
 
 use crate::digest;
 
-const MINER: Miner = Miner { address: Address([1; 32]), fingerprint: Fingerprint([2; 16]) };
+/// The miner of every bench.
+pub const MINER: Miner = Miner { address: Address([1; 32]), fingerprint: Fingerprint([2; 16]) };
 const PREPARE_SAMPLES: usize = 10;
 
-/// One engine with its other parameters at their least.
+/// One engine with its other parameters at their defaults.
 struct Case {
     engine: Box<dyn ProofEngine>,
     name: String,
@@ -44,12 +45,12 @@ pub fn engine(criterion: &mut Criterion, name: &str, sizes: &[u64]) {
 
 /// The first parameter of an engine with a table is log2 of its entries.
 fn cases(entry: &Entry, sizes: &[u64]) -> Vec<Case> {
-    let least: Vec<_> = entry.params.iter().map(|param| param.min).collect();
+    let usual: Vec<_> = entry.params.iter().map(|param| param.default).collect();
     let Some(size) = entry.params.first() else {
-        return vec![case(entry, &least, "table=none".into())];
+        return vec![case(entry, &usual, "table=none".into())];
     };
     let case_of = |value: &u64| {
-        let params: Vec<_> = [*value].into_iter().chain(least[1..].to_vec()).collect();
+        let params: Vec<_> = [*value].into_iter().chain(usual[1..].to_vec()).collect();
         case(entry, &params, format!("{}={value}", size.name))
     };
     sizes.iter().map(case_of).collect()

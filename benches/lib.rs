@@ -5,6 +5,7 @@
 //! `cargo test --benches` runs each bench once, as a test.
 
 mod engine;
+mod side;
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use dsc_lib::{
     transaction::{Draft, Memo, Payment, Payments, Transaction},
     units::{Amount, Height},
 };
-pub use engine::engine;
+pub use engine::{MINER, engine};
+pub use side::{Contender, median, rounds, side_by_side};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASUREMENT: Duration = Duration::from_secs(3);
