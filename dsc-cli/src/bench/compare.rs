@@ -236,6 +236,7 @@ pub(super) mod tests {
             "machine": {"cpu": "Some CPU", "cores": 2, "arch": "x86_64", "os": "linux",
                 "kernel": "6.1", "ram_bytes": 16_u64 << 30, "file_system": "ext4",
                 "huge_pages": "madvise", "load": 0.25},
+            "noise": {"others": 0.025, "stolen": 0.0},
             "options": {"rounds": 3, "threads": 2, "k": null},
             "tag": {"path": "avx2", "clock": "measured", "mhs": 80.0, "naive_mhs": 10.0, "ratio_naive": 8.0,
                 "hash_many_mhs": 50.0, "ratio_hash_many": 1.6, "limit_mhs": 100.0,

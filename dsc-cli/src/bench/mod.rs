@@ -17,6 +17,7 @@ pub(crate) mod compare;
 pub(crate) mod disk;
 pub(crate) mod machine;
 pub(crate) mod measure;
+pub(crate) mod noise;
 pub(crate) mod peak;
 pub(crate) mod proof;
 pub(crate) mod record;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     machine::Machine,
+    noise::Noise,
     report,
     schema::{self, Schema},
 };
@@ -37,18 +38,22 @@ pub(crate) struct Measured<B> {
     time: String,
     command: String,
     machine: Machine,
+    /// What else the machine did, where it tells.
+    noise: Option<Noise>,
     #[serde(flatten)]
     body: B,
 }
 
 impl<B: Body> Measured<B> {
-    pub(crate) fn new(started: Millis, machine: Machine, body: B) -> Self {
+    /// `noise` is that of the run that gave `body`.
+    pub(crate) fn new(started: Millis, machine: Machine, noise: Option<Noise>, body: B) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("DSC_COMMIT"),
             time: utc(started),
             command: command_line(),
             machine,
+            noise,
             body,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::{
     chart, machine,
     record::Record,
@@ -49,18 +51,29 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Shown<F> {
 }
 
 /// Where a result comes from, by name.
-fn origin(record: &Record) -> [(&'static str, String); 5] {
+fn origin(record: &Record) -> [(&'static str, String); 6] {
     let version = format!("{} ({})", record.text("commit"), record.text("version"));
     let options = record.value["options"].as_object();
     let options = options.into_iter().flatten().filter(|(_, value)| !value.is_null());
     let options: Vec<_> = options.map(|(name, value)| format!("{name} {value}")).collect();
     [
         ("machine", machine::line(&record.value["machine"])),
+        ("noise", noise(&record.value["noise"])),
         ("commit", version),
         ("command", record.text("command").to_owned()),
         ("options", options.join(", ").replace('"', "")),
         ("time", record.text("time").to_owned()),
     ]
+}
+
+fn noise(noise: &Value) -> String {
+    let share = |field: &str| noise[field].as_f64().map(|share| format!("{:.1} %", 100.0 * share));
+    match share("others").zip(share("stolen")) {
+        Some((others, stolen)) => {
+            format!("other programs took {others} of the processors, the host {stolen}")
+        }
+        None => "unknown".to_owned(),
+    }
 }
 
 /// Writes one result as aligned text.
@@ -206,6 +219,7 @@ mod tests {
 ## Proof engines, 2026-11-22T12:00:00Z
 
 - machine: Some CPU, 2 cores, 16.0 GiB RAM, linux 6.1, ext4, huge pages: madvise, load before 0.25
+- noise: other programs took 2.5 % of the processors, the host 0.0 %
 - commit: 0123456789ab (0.1.0)
 - command: `dsc bench proof --proof work`
 - options: rounds 3, threads 2

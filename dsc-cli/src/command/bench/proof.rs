@@ -13,6 +13,7 @@ use crate::{
         disk,
         machine::{self, Machine},
         measure::Pace,
+        noise::Ticks,
         proof::{self, Options},
         record::{self, Measured},
     },
@@ -87,8 +88,9 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let machine = Machine::here(folder.path());
     let (rounds, time) = (args.rounds, args.time);
     let pace = Pace { rounds, time, clock: &clock, progress: &watched };
+    let ticks = Ticks::now();
     let figures = proof::measure(&options, &kinds, folder.path(), pace)?;
-    let measured = Measured::new(started, machine, figures);
+    let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }
