@@ -8,7 +8,9 @@
 //!
 //! 1. A chunk has one owner at a time: it is an exclusive slice that moves.
 //! 2. Whoever waits for a chunk is woken when one is free or the build has failed.
-//! 3. The file is read only after the [`Arena::run`] that wrote it, which waits for the writers.
+//! 3. A full chunk is kept only if enough are free for everything that is promised one, so that
+//!    nobody waits for a chunk that nobody will free.
+//! 4. The file is read only after the [`Arena::run`] that wrote it, which waits for the writers.
 
 use std::{
     fs::File,
@@ -81,8 +83,10 @@ struct State<'a> {
     full: Vec<(u64, &'a mut [Line])>,
     /// Slots of the file that were given out.
     slots: u64,
-    /// Free chunks that are not for keeping full ones in RAM.
-    reserve: usize,
+    /// Free chunks that are not for keeping full ones in RAM, nor for lists to begin with.
+    reserve: u64,
+    /// Lists that have not begun: each is going to take a chunk and give none for it.
+    lists: u64,
     closed: bool,
     failed: Option<BuildError>,
 }
@@ -113,9 +117,18 @@ impl<'a> Arena<'a> {
         self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets how many free chunks full ones may not be kept in.
-    pub(super) fn reserve(&self, chunks: u64) {
-        self.lock().reserve = usize::try_from(chunks).unwrap_or(usize::MAX);
+    /// Begins a stage in which so many lists are filled and so many chunks are needed besides.
+    pub(super) fn begin(&self, lists: u64, reserve: u64) {
+        let mut state = self.lock();
+        (state.lists, state.reserve) = (lists, reserve);
+    }
+
+    /// The first chunk of a list.
+    pub(super) fn take_first(&self) -> Result<&'a mut [Line], BuildError> {
+        let lines = self.take()?;
+        let mut state = self.lock();
+        state.lists = state.lists.saturating_sub(1);
+        Ok(lines)
     }
 
     /// A free chunk, sooner or later.
@@ -139,7 +152,8 @@ impl<'a> Arena<'a> {
     /// Keeps a full chunk in RAM or sends it to the file.
     pub(super) fn retire(&self, lines: &'a mut [Line]) -> Chunk<'a> {
         let mut state = self.lock();
-        if !self.spills() || state.free.len() > state.reserve {
+        let promised = state.reserve.saturating_add(state.lists);
+        if !self.spills() || state.free.len() as u64 > promised {
             return Chunk::Ram { used: self.chunk_len, lines };
         }
         let slot = state.slots;
@@ -263,5 +277,59 @@ fn temporary_error(error: &io::Error) -> BuildError {
     match error.kind() {
         io::ErrorKind::StorageFull => BuildError::TemporaryFull,
         _ => BuildError::Temporary { reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::pairs::Size;
+
+    fn spilling() -> Plan {
+        let size = Size::new(16).unwrap();
+        let Err(BuildError::RamTooSmall { needed, .. }) = Plan::within(size, 2, 0) else {
+            panic!("a plan of nothing")
+        };
+        Plan::within(size, 2, needed).unwrap()
+    }
+
+    /// A thread that filled lists before another began its own once took the chunks of those.
+    #[test]
+    fn lists_that_have_not_begun_are_not_left_without_a_chunk() {
+        let plan = spilling();
+        let mut pages = plan.allocate().unwrap();
+        let arena = Arena::new(&plan, &mut pages, Some(tempfile::tempfile().unwrap()));
+        let chunks = arena.lock().free.len() as u64;
+        arena.begin(4, chunks - 6);
+        let kept = |chunk: &Chunk<'_>| matches!(chunk, Chunk::Ram { .. });
+        // One is taken and three lists are promised theirs: two are left to keep full ones in.
+        let first = arena.retire(arena.take_first().unwrap());
+        let second = arena.retire(arena.take().unwrap());
+        assert!(kept(&first) && kept(&second));
+        let third = arena.retire(arena.take().unwrap());
+        assert!(matches!(third, Chunk::Disk { slot: 0 }));
+        assert_eq!(third.len(plan.chunk_len()), plan.chunk_len());
+        assert!(third.words().is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_cannot_be_written_ends_the_build() {
+        let plan = spilling();
+        let mut pages = plan.allocate().unwrap();
+        let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+        let arena = Arena::new(&plan, &mut pages, Some(full));
+        arena.begin(0, u64::MAX);
+        let pool = crate::proof::pool(1).unwrap();
+        let found = arena.run(&pool, None, || {
+            let chunk = arena.retire(arena.take()?);
+            assert!(matches!(chunk, Chunk::Disk { .. }));
+            Ok(())
+        });
+        assert_eq!(found.err(), Some(BuildError::TemporaryFull));
+        assert_eq!(arena.take().err(), Some(BuildError::TemporaryFull));
+        assert_eq!(BuildError::TemporaryFull.to_string(), "no room is left for temporary files");
+        let other = temporary_error(&io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.to_string(), "a temporary file failed: permission denied");
     }
 }

@@ -103,7 +103,7 @@ fn hash<'a>(
     progress: &dyn Progress,
 ) -> Result<Vec<List<'a>>, BuildError> {
     // The second level begins to be filled while most of the first is still there.
-    arena.reserve(plan.tails() + plan.reading());
+    arena.begin(plan.tails(), plan.tails() + plan.reading());
     let (values, next) = (plan.size.values(), AtomicU64::new(0));
     let stage = Stage::new(progress, "hash", values);
     let hash_some = || {
@@ -147,7 +147,7 @@ fn pair_up<'a>(
     progress: &dyn Progress,
     hashed: Vec<List<'a>>,
 ) -> Result<Vec<List<'a>>, BuildError> {
-    arena.reserve(plan.reading());
+    arena.begin(plan.tails(), plan.reading());
     let stage = Stage::new(progress, "match", hashed.len() as u64);
     let queue = Queue::new(arena, hashed.into_iter().enumerate().collect());
     let pair_some = || {

@@ -82,12 +82,15 @@ impl<'s, 'a> Scatter<'s, 'a> {
     #[cold]
     fn renew(&mut self, list: usize) {
         let Tail { lines, used } = std::mem::take(&mut self.tails[list]);
-        if used > 0 {
+        let next = if used == 0 {
+            self.arena.take_first()
+        } else {
             // It may be written to disk or read by another thread from now on.
             fence();
             self.lists[list].push(self.arena.retire(lines));
-        }
-        match self.arena.take() {
+            self.arena.take()
+        };
+        match next {
             Ok(lines) => self.tails[list] = Tail { lines, used: 0 },
             Err(error) => self.failed = Some(error),
         }
