@@ -6,6 +6,7 @@
 //! bytes an entry, of which the ninth is likely to be in a cache.
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "positions in RAM, where the table was allocated; `Size` bounds every shift"
 )]
