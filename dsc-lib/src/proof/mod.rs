@@ -197,8 +197,15 @@ impl Resources {
     }
 }
 
+/// More threads than any machine has cores only hinder each other.
+const THREADS_MAX: usize = 1024;
+
 /// Starts `threads` threads, zero for one per core.
 fn pool(threads: usize) -> Result<ThreadPool, ThreadsError> {
+    if threads > THREADS_MAX {
+        let reason = format!("{threads} asked for, at most {THREADS_MAX} allowed");
+        return Err(ThreadsError { reason });
+    }
     let builder = ThreadPoolBuilder::new().num_threads(threads);
     builder.build().map_err(|error| ThreadsError { reason: error.to_string() })
 }
@@ -215,6 +222,12 @@ mod tests {
             assert_eq!(entry.build_default().kind(), entry.kind);
             assert_eq!(entry.kind.name(), entry.name);
         }
+    }
+
+    #[test]
+    fn more_threads_than_any_machine_has_are_refused() {
+        let error = pool(THREADS_MAX + 1).unwrap_err();
+        assert_eq!(error.to_string(), "no threads: 1025 asked for, at most 1024 allowed");
     }
 
     #[test]
