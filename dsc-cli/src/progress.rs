@@ -59,8 +59,17 @@ struct Stage {
     name: &'static str,
     started: Duration,
     done_before: u64,
+    done: u64,
+    total: u64,
     written: Duration,
     finished: bool,
+}
+
+impl Stage {
+    /// Whether what is told next is a later part of the same task: it counts on, to the same total.
+    const fn goes_on(&self, done: u64, total: u64) -> bool {
+        total == self.total && done >= self.done && !self.finished
+    }
 }
 
 /// One measurement.
@@ -100,7 +109,11 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stage, done, total, percent, per_second, .. } = self;
-        write!(f, "{stage} {percent:.1}% ({done}/{total}) {per_second:.0}/s")?;
+        write!(f, "{stage} {percent:.1}% ({done}/{total})")?;
+        // Nothing is known at the first line.
+        if *per_second > 0.0 {
+            write!(f, " {per_second:.0}/s")?;
+        }
         match self.seconds_left {
             Some(left) => write!(f, " {} left", duration::display(Duration::from_secs(left))),
             None => Ok(()),
@@ -136,16 +149,21 @@ impl Reporter {
     fn update_at(&self, name: &'static str, done: u64, total: u64, now: Duration) {
         let mut guard = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = guard.as_ref().is_none_or(|stage| stage.name != name);
-        if is_new {
+        if let Some(stage) = guard.as_mut().filter(|stage| is_new && stage.goes_on(done, total)) {
+            stage.name = name;
+        } else if is_new {
             *guard = Some(Stage {
                 name,
                 started: now,
                 done_before: done,
+                done,
+                total,
                 written: now,
                 finished: false,
             });
         }
         let Some(stage) = guard.as_mut() else { return };
+        stage.done = done;
         let is_last = done >= total && !stage.finished;
         if is_new || is_last || now.saturating_sub(stage.written) >= self.style.spacing() {
             stage.written = now;
@@ -207,9 +225,20 @@ mod tests {
         let (reporter, buffer) = reporter(Style::Plain);
         reporter.update_at("plot", 500, 1000, at(0));
         reporter.update_at("plot", 600, 1000, at(10));
+        assert_eq!(buffer.text(), "plot 50.0% (500/1000)\nplot 60.0% (600/1000) 10/s 40.0s left\n");
+    }
+
+    #[test]
+    fn a_stage_that_counts_on_keeps_the_rate() {
+        let (reporter, buffer) = reporter(Style::Plain);
+        reporter.update_at("hash", 0, 300, at(0));
+        reporter.update_at("hash", 100, 300, at(10));
+        reporter.update_at("match", 120, 300, at(12));
+        reporter.update_at("check", 1, 10, at(13));
         assert_eq!(
             buffer.text(),
-            "plot 50.0% (500/1000) 0/s\nplot 60.0% (600/1000) 10/s 40.0s left\n"
+            "hash 0.0% (0/300)\nhash 33.3% (100/300) 10/s 20.0s left\n\
+             match 40.0% (120/300) 10/s 18.0s left\ncheck 10.0% (1/10)\n"
         );
     }
 

@@ -198,7 +198,7 @@ impl Resources {
 }
 
 /// More threads than any machine has cores only hinder each other.
-const THREADS_MAX: usize = 1024;
+const THREADS_MAX: usize = 512;
 
 /// Starts `threads` threads, zero for one per core.
 fn pool(threads: usize) -> Result<ThreadPool, ThreadsError> {
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn more_threads_than_any_machine_has_are_refused() {
         let error = pool(THREADS_MAX + 1).unwrap_err();
-        assert_eq!(error.to_string(), "no threads: 1025 asked for, at most 1024 allowed");
+        assert_eq!(error.to_string(), "no threads: 513 asked for, at most 512 allowed");
     }
 
     #[test]

@@ -41,23 +41,39 @@ const BATCH: usize = 1024;
 /// Values that a thread takes at a time; progress is told as often.
 const STEP: u64 = 1 << 16;
 
-/// Counts what all threads have done of one stage.
+/// The passes over all values.
+const PASSES: u64 = 3;
+
+/// Counts what all threads have done of one pass, in values of the whole build.
 struct Stage<'a> {
     progress: &'a dyn Progress,
     name: &'static str,
     done: AtomicU64,
     total: u64,
+    /// Values that a partition stands for.
+    share: u64,
 }
 
 impl<'a> Stage<'a> {
-    const fn new(progress: &'a dyn Progress, name: &'static str, total: u64) -> Self {
-        Self { progress, name, done: AtomicU64::new(0), total }
+    fn new(progress: &'a dyn Progress, plan: &Plan, pass: u64, name: &'static str) -> Self {
+        let values = plan.size.values();
+        Self {
+            progress,
+            name,
+            done: AtomicU64::new(pass * values),
+            total: PASSES * values,
+            share: values >> plan.partition_bits,
+        }
     }
 
-    fn advance(&self, count: u64) -> Result<(), BuildError> {
-        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+    fn advance(&self, values: u64) -> Result<(), BuildError> {
+        let done = self.done.fetch_add(values, Ordering::Relaxed) + values;
         self.progress.update(self.name, done, self.total);
         if self.progress.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(()) }
+    }
+
+    fn advance_partitions(&self, count: u64) -> Result<(), BuildError> {
+        self.advance(count * self.share)
     }
 }
 
@@ -105,7 +121,7 @@ fn hash<'a>(
     // The second level begins to be filled while most of the first is still there.
     arena.begin(plan.tails(), plan.tails() + plan.reading());
     let (values, next) = (plan.size.values(), AtomicU64::new(0));
-    let stage = Stage::new(progress, "hash", values);
+    let stage = Stage::new(progress, plan, 0, "hash");
     let hash_some = || {
         let (mut lists, mut tags) = (Scatter::new(arena, plan.partitions()), vec![0; BATCH]);
         loop {
@@ -148,7 +164,7 @@ fn pair_up<'a>(
     hashed: Vec<List<'a>>,
 ) -> Result<Vec<List<'a>>, BuildError> {
     arena.begin(plan.tails(), plan.reading());
-    let stage = Stage::new(progress, "match", hashed.len() as u64);
+    let stage = Stage::new(progress, plan, 1, "match");
     let queue = Queue::new(arena, hashed.into_iter().enumerate().collect());
     let pair_some = || {
         let mut matcher = Matcher::new(levels, plan, arena);
@@ -156,7 +172,7 @@ fn pair_up<'a>(
             matcher.match_partition(&list);
             arena.give(list);
             matcher.found.check()?;
-            stage.advance(1)?;
+            stage.advance_partitions(1)?;
         }
         matcher.finish()
     };
@@ -294,7 +310,7 @@ impl<'a> Partitions<'_, 'a> {
         store: impl Fn(usize, O, Sorted<'_>) -> Result<(), BuildError> + Sync,
     ) -> Result<(), BuildError> {
         let (levels, plan, arena) = (self.levels, self.plan, self.arena);
-        let stage = Stage::new(progress, "sort", self.lists.len() as u64);
+        let stage = Stage::new(progress, plan, 2, "sort");
         let outputs: Vec<_> = outputs.into_iter().map(Mutex::new).collect();
         let wanted = |(index, list): (usize, List<'a>)| {
             if lock(&outputs[index]).is_some() {
@@ -304,7 +320,7 @@ impl<'a> Partitions<'_, 'a> {
             None
         };
         let lists: Vec<_> = self.lists.into_iter().enumerate().filter_map(wanted).collect();
-        stage.advance((outputs.len() - lists.len()) as u64)?;
+        stage.advance_partitions((outputs.len() - lists.len()) as u64)?;
         let queue = Queue::new(arena, lists);
         arena.run(pool, Some(&queue), || {
             let mut workshop = Workshop::new(plan);
@@ -316,7 +332,7 @@ impl<'a> Partitions<'_, 'a> {
                 if let Some(output) = lock(&outputs[index]).take() {
                     store(index, output, sorted)?;
                 }
-                stage.advance(1)?;
+                stage.advance_partitions(1)?;
             }
             Ok(())
         })?;

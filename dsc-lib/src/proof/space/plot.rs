@@ -165,7 +165,12 @@ impl Target<'_> {
 
     fn check_missing(&self) -> Result<(), PlotError> {
         let path = self.path();
-        if path.exists() { Err(PlotError::Exists { path }) } else { Ok(()) }
+        if !path.exists() {
+            return Ok(());
+        }
+        // Left by a plot that was killed after it gave the vault its name.
+        let _ = fs::remove_file(self.journal_path());
+        Err(PlotError::Exists { path })
     }
 
     /// The journal and what it says is in the partial file, which is nothing if that was cut.
@@ -371,7 +376,10 @@ mod tests {
         struct Stop;
         impl Progress for Stop {
             fn update(&self, stage: &'static str, done: u64, _total: u64) {
-                STOP.fetch_or(stage == "sort" && done >= 4, Ordering::Relaxed);
+                STOP.fetch_or(
+                    stage == "sort" && done >= (2 << 16) + 4 * (1 << 12),
+                    Ordering::Relaxed,
+                );
             }
             fn is_cancelled(&self) -> bool {
                 STOP.load(Ordering::Relaxed)

@@ -184,6 +184,12 @@ fn the_file_does_not_depend_on_threads() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the vault is left");
 }
 
+/// The progress of a plot of k = 16 that has sorted so many of its 16 partitions: it has hashed and
+/// matched every value before.
+const fn sorted(partitions: u64) -> u64 {
+    (2 << 16) + partitions * (1 << 12)
+}
+
 /// Stops a plot when it has sorted so many partitions.
 #[derive(Debug)]
 struct StopAfter(u64, AtomicBool);
@@ -196,7 +202,7 @@ impl StopAfter {
 
 impl Progress for StopAfter {
     fn update(&self, stage: &'static str, done: u64, _total: u64) {
-        self.1.fetch_or(stage == "sort" && done >= self.0, Ordering::Relaxed);
+        self.1.fetch_or(stage == "sort" && done >= sorted(self.0), Ordering::Relaxed);
     }
 
     fn is_cancelled(&self) -> bool {
@@ -236,7 +242,7 @@ fn a_plot_that_was_stopped_is_taken_up_again() {
         let first = First::default();
         let path = plot(&id, &resources, &first).unwrap();
         // If all was done, nothing is sorted any more.
-        let expected = (stop < 16).then_some(("sort", stop));
+        let expected = (stop < 16).then_some(("sort", sorted(stop)));
         assert_eq!(first.0.into_inner(), expected);
         assert!(fs::read(path).unwrap() == fs::read(&PLOTTED.1).unwrap(), "stopped at {stop}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -351,8 +357,11 @@ fn one_failed_vault_does_not_silence_the_others() {
 fn a_vault_is_not_plotted_twice_nor_by_two_at_once() {
     let (folder, path) = copy();
     let (id, resources) = (CASES[0].id(), CASES[0].resources(folder.path()));
+    let journal = folder.path().join(id.file_name() + ".journal");
+    File::create(&journal).unwrap();
     let found = plot(&id, &resources, &NoProgress).unwrap_err();
     assert_eq!(found.to_string(), format!("{}: there is such a file already", path.display()));
+    assert!(!journal.exists(), "what a killed plot left is removed");
     fs::remove_file(&path).unwrap();
     let partial = File::create(folder.path().join(id.file_name() + ".partial")).unwrap();
     partial.lock().unwrap();
