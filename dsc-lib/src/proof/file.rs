@@ -154,6 +154,20 @@ pub(super) fn allocated_bytes(_file: &File) -> u64 {
     0
 }
 
+/// Whether `path` is a name of `file`, which somebody may have removed or replaced.
+#[cfg(unix)]
+pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (open, named) = (file.metadata()?, path.metadata());
+    Ok(named.is_ok_and(|named| (open.dev(), open.ino()) == (named.dev(), named.ino())))
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_named(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// Makes the names in `folder` durable.
 #[cfg(unix)]
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -210,6 +210,15 @@ fn pool(threads: usize) -> Result<ThreadPool, ThreadsError> {
     builder.build().map_err(|error| ThreadsError { reason: error.to_string() })
 }
 
+/// Does something when it is dropped, in a panic too.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@
 
 use std::{
     fs::File,
-    io,
+    io, mem,
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -24,7 +24,7 @@ use rayon::ThreadPool;
 
 use super::{
     super::{
-        BuildError, direct,
+        BuildError, OnDrop, direct,
         file::{read_exact_at, write_all_parts_at},
         pages::Pages,
     },
@@ -209,20 +209,31 @@ impl<'a> Arena<'a> {
             return pool.broadcast(|_| work()).into_iter().collect();
         };
         self.lock().closed = false;
+        let work = || {
+            // A thread that panics keeps its chunks, which others may wait for.
+            let panicked = OnDrop(|| {
+                self.fail(BuildError::Cancelled);
+            });
+            let result = work();
+            mem::forget(panicked);
+            result
+        };
         let results = thread::scope(|scope| {
+            // Dropped whatever becomes of the work: the scope waits for writers and readers.
+            let _close = OnDrop(|| {
+                if let Some(queue) = queue {
+                    queue.stop();
+                }
+                self.lock().closed = true;
+                self.changed.notify_all();
+            });
             for _ in 0..WRITERS {
                 scope.spawn(|| self.write(file));
             }
             for queue in queue.into_iter().flat_map(|queue| [queue; READ_AHEAD]) {
                 scope.spawn(|| queue.read_ahead());
             }
-            let results = pool.broadcast(|_| work());
-            if let Some(queue) = queue {
-                queue.stop();
-            }
-            self.lock().closed = true;
-            self.changed.notify_all();
-            results
+            pool.broadcast(|_| work())
         });
         // Writing may have failed after the last of the work was done.
         let failed = self.lock().failed.clone();
@@ -236,7 +247,7 @@ impl<'a> Arena<'a> {
             let first = batch.first().map_or(0, |(slot, _)| *slot);
             let parts: Vec<&[u8]> =
                 batch.iter().map(|(_, lines)| bytemuck::cast_slice(lines)).collect();
-            let written = write_all_parts_at(file, &parts, self.offset(first));
+            let written = write_parts(file, &parts, self.offset(first));
             let mut state = self.lock();
             if let Err(error) = written {
                 state.failed.get_or_insert_with(|| temporary_error(&error));
@@ -259,6 +270,17 @@ impl<'a> Arena<'a> {
             }
             state = self.wait(state);
         }
+    }
+}
+
+/// Writes past the cache, or through it where that is refused.
+fn write_parts(file: &File, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+    match write_all_parts_at(file, parts, offset) {
+        // Some file systems promise direct output and refuse the first write.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput && direct::disable(file) => {
+            write_all_parts_at(file, parts, offset)
+        }
+        written => written,
     }
 }
 
@@ -331,5 +353,40 @@ mod tests {
         assert_eq!(BuildError::TemporaryFull.to_string(), "no room is left for temporary files");
         let other = temporary_error(&io::ErrorKind::PermissionDenied.into());
         assert_eq!(other.to_string(), "a temporary file failed: permission denied");
+    }
+
+    /// A file system that promises direct output may refuse the first write.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_refuses_direct_output_is_written_through_the_cache() {
+        let plan = spilling();
+        // Not aligned to what direct output asks for, which is one way to be refused.
+        let mut lines = vec![[0; 4]; plan.chunk_len() / LINE + 64];
+        let skew = (0..64).find(|&at| lines[at..].as_ptr().addr() % 4096 != 0).unwrap();
+        let file = temporary_file(&std::env::temp_dir()).unwrap();
+        let mut pages = Pages::zeroed(0).unwrap();
+        let arena = Arena::new(&plan, &mut pages, None);
+        let arena = Arena { file: Some(file), ..arena };
+        arena.lock().free = vec![&mut lines[skew..][..plan.chunk_len() / LINE]];
+        arena.begin(0, u64::MAX);
+        let pool = crate::proof::pool(1).unwrap();
+        let found = arena.run(&pool, None, || Ok(arena.retire(arena.take()?)));
+        let chunk = found.unwrap().pop().unwrap();
+        assert!(matches!(arena.load(chunk).unwrap(), Chunk::Ram { .. }));
+    }
+
+    #[test]
+    fn work_that_panics_ends_the_build() {
+        use std::{panic, panic::AssertUnwindSafe, sync::mpsc, time::Duration};
+        let (told, ended) = mpsc::channel();
+        thread::spawn(move || {
+            let plan = spilling();
+            let mut pages = plan.allocate().unwrap();
+            let arena = Arena::new(&plan, &mut pages, Some(tempfile::tempfile().unwrap()));
+            let pool = crate::proof::pool(2).unwrap();
+            let work = || arena.run(&pool, None, || -> Result<(), _> { panic!("on purpose") });
+            told.send(panic::catch_unwind(AssertUnwindSafe(work)).is_err()).unwrap();
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(true));
     }
 }

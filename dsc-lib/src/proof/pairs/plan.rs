@@ -15,6 +15,7 @@
 use super::{
     super::{BuildError, pages::Pages},
     Placed, Size,
+    arena::Chunk,
     group::CAPACITY,
     line::Line,
 };
@@ -81,17 +82,17 @@ impl Plan {
         if plan.ram_bytes() <= ram_bytes_max {
             return Ok(plan);
         }
-        let left = ram_bytes_max.saturating_sub(plan.workers_bytes());
         let spilling = |chunk_bytes| {
-            let chunks = left / chunk_bytes;
-            Self { chunk_bytes, chunks, spills: true, ..plan }
+            let plan = Self { chunk_bytes, spills: true, ..plan };
+            let chunks = ram_bytes_max.saturating_sub(plan.others_bytes()) / chunk_bytes;
+            Self { chunks, ..plan }
         };
         let sizes = [CHUNK_BYTES_MAX, CHUNK_BYTES_MAX >> 1, CHUNK_BYTES_MAX >> 2];
         let sizes = sizes.into_iter().chain([CHUNK_BYTES_MIN << 1, CHUNK_BYTES_MIN]);
-        let fits = sizes.map(spilling).find(|plan| plan.chunks >= plan.chunks_min());
-        fits.ok_or_else(|| {
-            let least = spilling(CHUNK_BYTES_MIN);
-            let needed = least.workers_bytes() + least.chunks_min() * CHUNK_BYTES_MIN;
+        let mut plans = sizes.map(spilling);
+        plans.clone().find(|plan| plan.chunks >= plan.chunks_min()).ok_or_else(|| {
+            let least = |plan: Self| plan.others_bytes() + plan.chunks_min() * plan.chunk_bytes;
+            let needed = plans.by_ref().map(least).min().unwrap_or(u64::MAX);
             BuildError::RamTooSmall { needed, allowed: ram_bytes_max }
         })
     }
@@ -109,7 +110,7 @@ impl Plan {
 
     /// RAM that building takes at its peak, within a few percent.
     pub(in super::super) const fn ram_bytes(&self) -> u64 {
-        self.chunks * self.chunk_bytes + self.workers_bytes()
+        self.chunks * self.chunk_bytes + self.others_bytes()
     }
 
     /// The most that temporary files hold: both levels.
@@ -156,6 +157,13 @@ impl Plan {
     const fn records_bytes(&self) -> u64 {
         let values = self.size.values();
         (values + values / 64) * size_of::<u64>() as u64
+    }
+
+    /// Bytes of all but the chunks.
+    const fn others_bytes(&self) -> u64 {
+        // Lists grow by doubling; those of one level go while those of the other come.
+        let names = self.records_bytes() / self.chunk_bytes * size_of::<Chunk<'_>>() as u64;
+        self.workers_bytes() + 2 * names
     }
 
     /// Bytes of what each thread has for itself.
@@ -205,5 +213,14 @@ mod tests {
             assert!(plan.ram_bytes() <= needed, "k {k}");
             assert!(Plan::within(size(k), 2, needed - 1).is_err(), "k {k}");
         }
+    }
+
+    /// Each list names its chunks: of a large table in little memory they outweigh them.
+    #[test]
+    fn what_names_the_chunks_is_counted() {
+        let plan = Plan::within(size(32), 2, 512 << 20).unwrap();
+        let names = plan.records_bytes() / plan.chunk_bytes * size_of::<Chunk<'_>>() as u64;
+        let chunks = plan.chunks * plan.chunk_bytes;
+        assert!(chunks + plan.workers_bytes() + names <= 512 << 20);
     }
 }

@@ -86,10 +86,11 @@ impl Journal {
         Ok((Self { file, head }, segments))
     }
 
-    /// Forgets every segment.
+    /// Forgets every segment, durably: pages written from now on are not those that it named.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(HEAD_LEN as u64)?;
-        self.file.seek(SeekFrom::End(0)).map(|_| ())
+        self.file.seek(SeekFrom::End(0))?;
+        self.file.sync_data()
     }
 
     /// Appends segments whose pages are durable.

@@ -7,6 +7,8 @@
 //!
 //! 1. The journal names a segment only after its pages were made durable.
 //! 2. Whoever waits for a buffer is woken when one is free or writing has failed.
+//! 3. Once the system could not make something durable, nothing more is noted: it tells that once,
+//!    of whatever was written until then.
 
 use std::{
     fs::File,
@@ -16,7 +18,7 @@ use std::{
 };
 
 use super::{
-    super::{BuildError, direct, file::write_all_at, pages::Pages},
+    super::{BuildError, OnDrop, direct, file::write_all_at, pages::Pages},
     journal::{Journal, Segment},
     vault::{PAGE_LEN, VaultId, offset_of},
 };
@@ -46,6 +48,8 @@ struct State {
     written: Vec<Segment>,
     closed: bool,
     failed: Option<io::Error>,
+    /// Whether what was written may be lost.
+    lost: bool,
 }
 
 /// Buffers that `threads` sorting threads and the writers need.
@@ -82,13 +86,15 @@ impl<'a> Output<'a> {
     /// Runs `work` with the writers; returns its result after everything it gave is durable.
     pub(super) fn run<R>(&self, work: impl FnOnce() -> R) -> io::Result<R> {
         let result = thread::scope(|scope| {
+            // Dropped whatever becomes of the work: the scope waits for the writers.
+            let _close = OnDrop(|| {
+                self.lock().closed = true;
+                self.changed.notify_all();
+            });
             for _ in 0..WRITERS {
                 scope.spawn(|| self.write());
             }
-            let result = work();
-            self.lock().closed = true;
-            self.changed.notify_all();
-            result
+            work()
         });
         let checkpoint = self.checkpoint();
         let failed = self.lock().failed.take();
@@ -179,11 +185,13 @@ impl<'a> Output<'a> {
     fn checkpoint(&self) -> io::Result<()> {
         // Held for the whole time: the journal's order is that of the checkpoints.
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = std::mem::take(&mut self.lock().written);
-        if written.is_empty() {
+        let mut state = self.lock();
+        let written = std::mem::take(&mut state.written);
+        if written.is_empty() || state.lost {
             return Ok(());
         }
-        self.file.sync_data()?;
+        drop(state);
+        self.file.sync_data().inspect_err(|_| self.lock().lost = true)?;
         journal.append(&written)
     }
 }
@@ -191,4 +199,46 @@ impl<'a> Output<'a> {
 /// Bytes of a segment's pages, one page at a time.
 pub(super) fn pages_mut(pages: &mut Pages) -> &mut [[u8; PAGE_LEN]] {
     pages.as_mut_slice::<u8>().as_chunks_mut().0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{panic, panic::AssertUnwindSafe, sync::mpsc, time::Duration};
+
+    use super::*;
+    use crate::proof::testing::vector_miner;
+
+    const SEGMENT: Segment = Segment { index: 3, pairs: 4096, dropped: 0 };
+
+    fn with_output<R>(test: impl FnOnce(&Output<'_>) -> R) -> (R, Vec<Segment>) {
+        let (folder, id) = (tempfile::tempdir().unwrap(), VaultId::new(vector_miner(), 16, 0));
+        let (path, id) = (folder.path().join("journal"), id.unwrap());
+        let file = tempfile::tempfile().unwrap();
+        let (mut journal, _) = Journal::open(&path, &id, 4).unwrap();
+        let result = test(&Output::new(&file, &mut journal, 1, &id, 8).unwrap());
+        (result, Journal::open(&path, &id, 4).unwrap().1)
+    }
+
+    /// The system tells of a lost write once: what another thread wrote may be lost with it.
+    #[test]
+    fn after_a_failed_sync_nothing_is_noted() {
+        let ((), noted) = with_output(|output| {
+            let mut state = output.lock();
+            (state.failed, state.lost) = (Some(ErrorKind::Other.into()), true);
+            state.written.push(SEGMENT);
+            drop(state);
+            output.run(|| ()).unwrap_err();
+        });
+        assert_eq!(noted, []);
+    }
+
+    #[test]
+    fn work_that_panics_does_not_leave_the_writers_waiting() {
+        let (told, ended) = mpsc::channel();
+        thread::spawn(move || {
+            let work = || with_output(|output| output.run(|| panic!("on purpose"))).0;
+            told.send(panic::catch_unwind(AssertUnwindSafe(work)).is_err()).unwrap();
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(true));
+    }
 }

@@ -21,14 +21,17 @@ use thiserror::Error;
 use super::{
     super::{
         BuildError, Progress, Resources, ThreadsError, direct,
-        file::{allocate, allocated_bytes, free_bytes, sync_folder, write_all_at},
+        file::{
+            AlignedBytes, allocate, allocated_bytes, free_bytes, is_named, read_exact_at,
+            sync_folder, write_all_at,
+        },
         pages::Pages,
         pairs::{Arena, Plan, Sorted, build, temporary_file},
     },
     journal::{Journal, Segment},
     levels,
     output::{self, Output, pages_mut},
-    vault::{Header, VaultId, write_bucket},
+    vault::{Header, PAGE_LEN, VaultId, belongs, offset_of, write_bucket},
 };
 
 /// A vault could not be plotted.
@@ -160,7 +163,12 @@ impl Target<'_> {
         }
         // Whoever held the lock before may have finished: then what we opened is the vault.
         self.check_missing()?;
-        Ok(file)
+        // Or given up and removed it: then the lock is on a file that nobody else will open.
+        match is_named(&file, &path) {
+            Ok(true) => Ok(file),
+            Ok(false) => Err(PlotError::Busy { path }),
+            Err(source) => Err(self.error(source)),
+        }
     }
 
     fn check_missing(&self) -> Result<(), PlotError> {
@@ -186,10 +194,23 @@ impl Target<'_> {
         }
         for segment in found {
             if let Some(slot) = done.get_mut(segment.index as usize) {
-                *slot = Some(segment);
+                *slot = self.is_there(partial, segment).then_some(segment);
             }
         }
         Ok((journal, done))
+    }
+
+    /// Whether the pages of `segment` are those of this vault: the file may have been copied in
+    /// part, or the disk have lost some.
+    fn is_there(&self, partial: &File, segment: Segment) -> bool {
+        let pages = segment_pages(self.id, &self.plan);
+        let first = u64::from(segment.index).saturating_mul(pages).saturating_add(1);
+        let len = usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE_LEN);
+        let mut bytes = AlignedBytes::zeroed(len);
+        read_exact_at(partial, bytes.as_mut(), offset_of(first)).is_ok()
+            && (first..)
+                .zip(bytes.as_mut().as_chunks().0)
+                .all(|(number, page)| belongs(page, number, self.id))
     }
 
     /// Makes the file as long as the vault and takes the room for it, if there is enough.
@@ -308,6 +329,9 @@ impl Plotted<'_> {
         self.partial.sync_all()?;
         write_all_at(&self.partial, &Header { complete: true, ..header }.to_page(), 0)?;
         self.partial.sync_all()?;
+        if !is_named(&self.partial, &self.target.partial())? {
+            return Err(ErrorKind::NotFound.into());
+        }
         fs::rename(self.target.partial(), self.target.path())?;
         sync_folder(self.target.folder)?;
         fs::remove_file(self.target.journal_path())
@@ -415,5 +439,53 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(cfg!(not(unix)) || free_bytes(folder.path()).unwrap() > 0);
         assert_eq!(free_bytes(&folder.path().join("none")), None);
+    }
+
+    struct StopAt(u64, AtomicBool);
+    impl Progress for StopAt {
+        fn update(&self, stage: &'static str, done: u64, _total: u64) {
+            self.1.fetch_or(stage == "sort" && done >= self.0, Ordering::Relaxed);
+        }
+        fn is_cancelled(&self) -> bool {
+            self.1.load(Ordering::Relaxed)
+        }
+    }
+
+    /// What a copy that lost a stretch, or a disk that did, leaves of a plot that ended early.
+    #[test]
+    fn a_segment_that_is_not_there_any_more_is_written_again() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let id = VaultId::new(vector_miner(), 16, 0).unwrap();
+        let resources = Resources { threads: 1, ..Resources::new(folder.path()) };
+        plot(&id, &resources, &StopAt(4, AtomicBool::new(false))).unwrap_err();
+        let target = target(&id, folder.path());
+        let partial = target.lock().unwrap();
+        let (_, done) = target.journal(&partial).unwrap();
+        let segment = done.iter().flatten().next().unwrap();
+        let pages = segment_pages(&id, &target.plan);
+        let offset = (u64::from(segment.index) * pages + 1) * 4096;
+        write_all_at(&partial, &[0; 4096], offset).unwrap();
+        drop(partial);
+        let path = plot(&id, &resources, &NoProgress).unwrap();
+        let expected = plot(&id, &Resources::new(whole.path()), &NoProgress).unwrap();
+        assert!(fs::read(path).unwrap() == fs::read(expected).unwrap());
+    }
+
+    /// A partial file may be removed while it is plotted; the next plot then makes another.
+    #[test]
+    fn a_plot_never_gives_the_name_to_the_file_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = VaultId::new(vector_miner(), 16, 0).unwrap();
+        let target = target(&id, folder.path());
+        let partial = target.lock().unwrap();
+        let (journal, done) = target.journal(&partial).unwrap();
+        target.reserve(&partial).unwrap();
+        let mut plotted = Plotted { target, partial, journal, done };
+        let pool = Resources::new(folder.path()).pool().unwrap();
+        plotted.write_missing(&pool, &NoProgress).unwrap();
+        fs::remove_file(plotted.target.partial()).unwrap();
+        let _other = plotted.target.lock().unwrap();
+        plotted.finish().unwrap_err();
+        assert!(!plotted.target.path().exists());
     }
 }
