@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, io, path::Path, process::ExitCode};
 use dsc_lib::{
     address::AddressError,
     ledger::{OpenError, StoreError},
-    proof::{BuildError, PrepareError},
+    proof::{BuildError, PrepareError, space::PlotError},
 };
 
 use crate::{
@@ -324,15 +324,51 @@ impl From<OpenError> for Failure {
     }
 }
 
+/// What to do about a table that does not fit, for commands without flags for it.
+const LESS_MEMORY: &str = "allow it more memory, or choose a smaller table";
+
+/// What a plot that ended early tells who does not know whether anything was written.
+const RUN_AGAIN: &str =
+    "run this again: what was written before, if anything, is not written again";
+
+/// The hints name no flag, because engines plot too: a command with flags says what they do.
+impl From<&PlotError> for Failure {
+    fn from(error: &PlotError) -> Self {
+        match error {
+            PlotError::Exists { .. } => {
+                Self::rejected("vault-exists", error).with_hint("`dsc vault check` checks the file")
+            }
+            PlotError::Busy { .. } => {
+                Self::other("vault-busy", error).with_hint("wait for the other process, or end it")
+            }
+            PlotError::NoSpace { .. } => {
+                Self::no_space("disk-full", error).with_hint("free some space and run this again")
+            }
+            PlotError::Build(BuildError::Cancelled) => {
+                Self::interrupted("plotting was interrupted").with_hint(RUN_AGAIN)
+            }
+            PlotError::Build(BuildError::Temporary { .. }) => {
+                Self::other("temporary-file", error).with_hint(RUN_AGAIN)
+            }
+            PlotError::Build(_) => {
+                Self::no_space("not-enough-memory", error).with_hint(LESS_MEMORY)
+            }
+            PlotError::Io { path, source } => Self::file("write", path, source),
+            _ => Self::other("plot-failed", error).with_hint("allow it fewer threads"),
+        }
+    }
+}
+
 impl From<PrepareError> for Failure {
     fn from(error: PrepareError) -> Self {
         let message = error.to_string();
         match error {
             PrepareError::Size { .. } | PrepareError::NoIndex => Self::usage(message),
             PrepareError::Build(BuildError::Cancelled) => Self::interrupted(message),
-            PrepareError::Build(_) => Self::no_space("not-enough-memory", message)
-                .with_hint("allow it more memory, or choose a smaller table"),
-            PrepareError::Plot(_) => Self::other("plot-failed", message),
+            PrepareError::Build(_) => {
+                Self::no_space("not-enough-memory", message).with_hint(LESS_MEMORY)
+            }
+            PrepareError::Plot(error) => Self::from(&error),
             PrepareError::Vault(_) => Self::corrupt("vault-corrupt", message)
                 .with_hint("`dsc vault check` says what is wrong, `dsc vault repair` mends it"),
             _ => Self::other("not-prepared", message),
@@ -412,6 +448,36 @@ mod tests {
             assert_eq!(failure.code(), "some-code");
             assert_eq!(failure.message(), "some detail");
             assert_eq!(failure.hint(), Some("try again in 2 s"));
+        }
+    }
+
+    /// Every way for a plot to fail, with the exit code and code it has to have.
+    fn plot_errors() -> Vec<(PlotError, Exit, &'static str)> {
+        let path = || Path::new("v").to_owned();
+        let build = |error: BuildError| PlotError::Build(error);
+        let full = PlotError::NoSpace { path: path(), needed: 2, temporary: 1, free: 1 };
+        let denied = PlotError::Io { path: path(), source: io::ErrorKind::PermissionDenied.into() };
+        let small = BuildError::RamTooSmall { needed: 2, allowed: 1 };
+        let temporary = BuildError::Temporary { reason: "reason".into() };
+        vec![
+            (PlotError::Exists { path: path() }, Exit::Rejected, "vault-exists"),
+            (PlotError::Busy { path: path() }, Exit::Other, "vault-busy"),
+            (full, Exit::NoSpace, "disk-full"),
+            (build(BuildError::Cancelled), Exit::Interrupted, "interrupted"),
+            (build(temporary), Exit::Other, "temporary-file"),
+            (build(small), Exit::NoSpace, "not-enough-memory"),
+            (build(BuildError::OutOfMemory { bytes: 1 }), Exit::NoSpace, "not-enough-memory"),
+            (denied, Exit::Other, "file"),
+        ]
+    }
+
+    #[test]
+    fn plotting_keeps_its_exit_code_through_an_engine() {
+        for (error, exit, code) in plot_errors() {
+            let failure = Failure::from(PrepareError::Plot(error));
+            assert_eq!((failure.exit(), failure.code()), (exit, code));
+            let hint = failure.hint().unwrap();
+            assert!(!hint.contains("--"), "{hint}: engines have no such flag");
         }
     }
 

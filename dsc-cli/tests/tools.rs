@@ -131,6 +131,20 @@ fn a_proof_of_every_engine_is_solved_and_verified() {
 }
 
 #[test]
+fn a_vault_that_is_being_plotted_is_busy_for_an_engine_too() {
+    let dsc = Dsc::offline();
+    let plot = [&["vault", "plot", "--size", "16", "--folder", "f"], &MINER[..]].concat();
+    let plotted = dsc.json("dsc.vault/1", &plot);
+    let file = dsc.path(plotted["file"].as_str().unwrap());
+    let partial = file.with_extension("vault.partial");
+    fs::rename(file, &partial).unwrap();
+    let held = fs::File::open(&partial).unwrap();
+    held.lock().unwrap();
+    let solve = ["proof", "solve", "--proof", "space", "--param", "k=16", "--folder", "f"];
+    dsc.fails(1, "vault-busy", &[&solve[..], &["--challenge", CHALLENGE], &MINER].concat());
+}
+
+#[test]
 fn a_proof_is_bound_to_its_challenge() {
     let dsc = Dsc::offline();
     let solve = [

@@ -167,30 +167,21 @@ fn plot(args: &Plot, context: &Context<'_>) -> Result<(), Failure> {
     context.output.document(&VaultDocument::new(&path, &header))
 }
 
-pub(crate) fn plot_failure(error: &PlotError) -> Failure {
-    match error {
-        PlotError::Exists { .. } => Failure::rejected("vault-exists", error)
-            .with_hint("choose another --index or --folder; `dsc vault check` checks the file"),
-        PlotError::Busy { .. } => {
-            Failure::other("vault-busy", error).with_hint("wait for the other process, or end it")
+/// The failure of a plot, with what the flags of `dsc vault plot` can do about it.
+fn plot_failure(error: &PlotError) -> Failure {
+    let hint = match error {
+        PlotError::Exists { .. } => {
+            "choose another --index or --folder; `dsc vault check` checks the file"
         }
-        PlotError::NoSpace { temporary, .. } => {
-            Failure::no_space("disk-full", error).with_hint(match temporary {
-                0 => "free some space and run this again, or choose a smaller --size",
-                _ => "free some space and run this again, or allow more --memory",
-            })
+        PlotError::NoSpace { temporary: 0, .. } => {
+            "free some space and run this again, or choose a smaller --size"
         }
-        PlotError::Build(BuildError::Cancelled) => {
-            Failure::interrupted("plotting was interrupted").with_hint(RESUMES)
-        }
-        PlotError::Build(BuildError::Temporary { .. }) => {
-            Failure::other("temporary-file", error).with_hint(RESUMES)
-        }
-        PlotError::Build(_) => Failure::no_space("not-enough-memory", error)
-            .with_hint("allow more with --memory, or choose a smaller --size"),
-        PlotError::Io { path, source } => Failure::file("write", path, source),
-        _ => Failure::other("plot-failed", error),
-    }
+        PlotError::NoSpace { .. } => "free some space and run this again, or allow more --memory",
+        PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) => RESUMES,
+        PlotError::Build(_) => "allow more with --memory, or choose a smaller --size",
+        _ => return error.into(),
+    };
+    Failure::from(error).with_hint(hint)
 }
 
 fn damaged(error: &VaultError) -> Failure {

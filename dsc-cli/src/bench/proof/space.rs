@@ -33,7 +33,6 @@ use crate::{
         peak,
         stats::{Samples, float, float_of},
     },
-    command::vault::plot_failure,
     exit::Failure,
 };
 
@@ -284,7 +283,7 @@ fn plot(place: &Place<'_, '_>, threads: usize) -> Result<f64, Failure> {
         (place.resources(threads, LookupMode::Read), Quiet(place.bench.pace.progress));
     let (seconds, plotted) =
         place.bench.pace.seconds(|| space::plot(&place.id, &resources, &progress));
-    plotted.map_err(|error| plot_failure(&error))?;
+    plotted.map_err(|error| Failure::from(&error))?;
     Ok(seconds)
 }
 
