@@ -66,12 +66,14 @@ pub struct Failure {
     code: Cow<'static, str>,
     message: String,
     hint: Option<String>,
+    faults: Option<serde_json::Value>,
 }
 
 impl Failure {
     /// A failure with exit code `exit` and a stable `code` in `kebab-case`.
     pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl fmt::Display) -> Self {
-        Self { exit, code: code.into(), message: message.to_string(), hint: None }
+        let message = message.to_string();
+        Self { exit, code: code.into(), message, hint: None, faults: None }
     }
 
     /// A failure of the command line.
@@ -159,6 +161,13 @@ impl Failure {
         self
     }
 
+    /// Adds each single thing that is wrong, for programs: an array.
+    #[must_use]
+    pub fn with_faults(mut self, faults: serde_json::Value) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
     /// The exit code of the process.
     pub const fn exit(&self) -> Exit {
         self.exit
@@ -177,6 +186,11 @@ impl Failure {
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// Each single thing that is wrong, if programs can be told.
+    pub const fn faults(&self) -> Option<&serde_json::Value> {
+        self.faults.as_ref()
     }
 }
 
@@ -388,7 +402,8 @@ impl Failure {
         let hint = problem.hint.or_else(|| {
             problem.retry_after.map(|after| format!("try again in {} s", after.as_secs()))
         });
-        Self { exit, code: Cow::Owned(problem.code), message: problem.detail, hint }
+        let failure = Self::new(exit, problem.code, problem.detail);
+        Self { hint, ..failure }
     }
 }
 

@@ -47,6 +47,8 @@ struct ErrorFields<'a> {
     code: &'a str,
     message: &'a str,
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<&'a serde_json::Value>,
 }
 
 struct Text<'a, T>(&'a T);
@@ -114,6 +116,7 @@ impl Output {
                 code: failure.code(),
                 message: failure.message(),
                 hint: failure.hint(),
+                faults: failure.faults(),
             };
             let body = ErrorBody { error };
             let line = encode(&Envelope { schema: "dsc.error/1", body: &body });
@@ -232,6 +235,14 @@ mod tests {
         let expected = "{\"schema\":\"dsc.error/1\",\"error\":{\"code\":\"usage\",\
                         \"message\":\"bad\",\"hint\":\"do this\"}}\n";
         assert_eq!(json.text(), expected);
+    }
+
+    #[test]
+    fn a_failure_lists_its_faults_only_if_it_has_some() {
+        let json = Buffer::default();
+        let failure = Failure::corrupt("bad", "bad").with_faults(serde_json::json!([{"page": 1}]));
+        Output::new(true, Box::new(json.clone())).failure(&failure);
+        assert!(json.text().ends_with("\"hint\":null,\"faults\":[{\"page\":1}]}}\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fs;
 
 use common::Dsc;
 use dsc_lib::proof::ENGINES;
+use serde_json::json;
 
 const ADDRESS: &str = "dscd1c5598s0p0h9w23q3pyllyq3mtwhfn3n4k4v9280lwmyx7xqkjddqkwj3fr";
 const FINGERPRINT: &str = "00010203-0405-0607-0809-0a0b0c0d0e0f";
@@ -96,6 +97,30 @@ fn a_vault_without_a_header_is_checked_and_repaired_for_whom_it_is_said_to_be() 
     let held = fs::File::open(dsc.path(file)).unwrap();
     held.lock().unwrap();
     dsc.fails(1, "vault-busy", &["vault", "repair", file]);
+}
+
+#[test]
+fn a_failing_check_names_every_fault_for_programs() {
+    let dsc = Dsc::offline();
+    let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();
+    let plotted = dsc.json("dsc.vault/1", &plot);
+    let file = plotted["file"].as_str().unwrap();
+    let mut bytes = fs::read(dsc.path(file)).unwrap();
+    for page in 1..=7 {
+        bytes[4096 * page] ^= 1;
+    }
+    bytes.truncate(4096 * 100 + 1);
+    dsc.write(file, &bytes);
+    let error = dsc.error(8, "vault-corrupt", &["vault", "check", file]);
+    let faults = error["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 8);
+    let cut = json!({"page": 100, "offset": 409_600, "rule": "409601 bytes, expected 528384"});
+    assert!(faults.contains(&cut), "{error}");
+    for page in 1..=7 {
+        let offset = 4096 * page;
+        let rule = format!("page {page} at offset {offset} fails its checksum");
+        assert!(faults.contains(&json!({"page": page, "offset": offset, "rule": rule})), "{error}");
+    }
 }
 
 #[test]

@@ -81,13 +81,19 @@ impl Dsc {
 
     /// The message and hint of a command that fails with this exit code and code.
     pub(crate) fn fails(&self, exit: i32, code: &str, args: &[&str]) -> (String, String) {
-        let output = self.run(&[args, &["--json"]].concat());
-        let document = document(&output);
-        let field = |name: &str| document["error"][name].as_str().unwrap_or_default().to_owned();
-        let got = (output.status.code(), field("code"));
-        assert_eq!(got, (Some(exit), code.to_owned()), "{args:?}: {document}");
-        assert!(!field("hint").is_empty(), "{args:?} has no hint: {document}");
+        let error = self.error(exit, code, args);
+        let field = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
         (field("message"), field("hint"))
+    }
+
+    /// All that a command says that fails with this exit code and code.
+    pub(crate) fn error(&self, exit: i32, code: &str, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        let error = document(&output)["error"].take();
+        let got = (output.status.code(), &error["code"]);
+        assert_eq!(got, (Some(exit), &code.into()), "{args:?}: {error}");
+        assert!(error["hint"].is_string(), "{args:?} has no hint: {error}");
+        error
     }
 
     /// Makes a key and returns its address.

@@ -9,10 +9,11 @@ use dsc_lib::{
     address::Address,
     proof::{
         BuildError, Fingerprint, Miner,
-        space::{self, CheckError, Depth, RepairError, Report, Upkeep, VaultId},
+        space::{self, CheckError, Depth, Fault, PAGE_LEN, RepairError, Report, Upkeep, VaultId},
     },
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{VaultDocument, check_file, damaged};
 use crate::{
@@ -176,7 +177,22 @@ fn faulty(path: &Path, report: &Report, context: &Context<'_>) -> Failure {
     let pages = if count == 1 { "page is" } else { "pages are" };
     let message =
         format!("{}: {count} {pages} damaged, {of} were checked: {named}", path.display());
-    Failure::corrupt("vault-corrupt", message).with_hint("`dsc vault repair` makes them anew")
+    let faults = report.faults.iter().map(fault_json).collect();
+    Failure::corrupt("vault-corrupt", message)
+        .with_hint("`dsc vault repair` makes them anew")
+        .with_faults(faults)
+}
+
+/// Where a fault is and which rule is broken; a cut file's is at the first page that is missing.
+fn fault_json(fault: &Fault) -> Value {
+    let (page, offset) = match *fault {
+        Fault::Length { got, expected } if got < expected => {
+            let page = got / PAGE_LEN as u64;
+            (Some(page), Some(page * PAGE_LEN as u64))
+        }
+        _ => (fault.page(), fault.offset()),
+    };
+    json!({ "page": page, "offset": offset, "rule": fault.to_string() })
 }
 
 /// What a repair changed.
