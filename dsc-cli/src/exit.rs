@@ -10,7 +10,10 @@ use std::{borrow::Cow, fmt, io, path::Path, process::ExitCode};
 use dsc_lib::{
     address::AddressError,
     ledger::{OpenError, StoreError},
-    proof::{BuildError, PrepareError, space::PlotError},
+    proof::{
+        BuildError, PrepareError,
+        space::{Fault, PlotError, VaultError},
+    },
 };
 
 use crate::{
@@ -148,7 +151,7 @@ impl Failure {
             io::ErrorKind::OutOfMemory => {
                 (Exit::NoSpace, "out-of-memory", "end other programs, or use a larger machine")
             }
-            _ => (Exit::Other, "file", "check the path and who may use it"),
+            _ => (Exit::Other, "file", FILE_HINT),
         };
         Self::new(exit, code, format_args!("cannot {doing} {}: {error}", path.display()))
             .with_hint(hint)
@@ -338,6 +341,9 @@ impl From<OpenError> for Failure {
     }
 }
 
+/// What to do about a file that the system refuses.
+const FILE_HINT: &str = "check the path and who may use it";
+
 /// What to do about a table that does not fit, for commands without flags for it.
 const LESS_MEMORY: &str = "allow it more memory, or choose a smaller table";
 
@@ -373,6 +379,17 @@ impl From<&PlotError> for Failure {
     }
 }
 
+/// A file that cannot be read is not damaged for all we know.
+impl From<&VaultError> for Failure {
+    fn from(error: &VaultError) -> Self {
+        match error.fault {
+            Fault::Io { .. } => Self::other("file", error).with_hint(FILE_HINT),
+            _ => Self::corrupt("vault-corrupt", error)
+                .with_hint("`dsc vault check` says what is wrong, `dsc vault repair` mends it"),
+        }
+    }
+}
+
 impl From<PrepareError> for Failure {
     fn from(error: PrepareError) -> Self {
         let message = error.to_string();
@@ -383,8 +400,7 @@ impl From<PrepareError> for Failure {
                 Self::no_space("not-enough-memory", message).with_hint(LESS_MEMORY)
             }
             PrepareError::Plot(error) => Self::from(&error),
-            PrepareError::Vault(_) => Self::corrupt("vault-corrupt", message)
-                .with_hint("`dsc vault check` says what is wrong, `dsc vault repair` mends it"),
+            PrepareError::Vault(error) => Self::from(&error),
             _ => Self::other("not-prepared", message),
         }
     }
@@ -494,6 +510,22 @@ mod tests {
             let hint = failure.hint().unwrap();
             assert!(!hint.contains("--"), "{hint}: engines have no such flag");
         }
+    }
+
+    fn vault_error(fault: Fault) -> VaultError {
+        VaultError { path: Path::new("v").to_owned(), fault }
+    }
+
+    #[test]
+    fn a_vault_that_cannot_be_read_is_not_called_damaged() {
+        let denied = Fault::Io { page: 0, offset: 0, reason: "permission denied".into() };
+        let failure = Failure::from(PrepareError::Vault(vault_error(denied)));
+        let expected =
+            Failure::file("read", Path::new("v"), &io::ErrorKind::PermissionDenied.into());
+        assert_eq!((failure.exit(), failure.code()), (expected.exit(), expected.code()));
+        assert_eq!(failure.hint(), expected.hint());
+        let damaged = Failure::from(PrepareError::Vault(vault_error(Fault::Magic)));
+        assert_eq!((damaged.exit(), damaged.code()), (Exit::Corrupt, "vault-corrupt"));
     }
 
     #[test]

@@ -100,6 +100,15 @@ fn a_vault_without_a_header_is_checked_and_repaired_for_whom_it_is_said_to_be() 
 }
 
 #[test]
+fn what_cannot_be_read_is_not_called_damaged() {
+    let dsc = Dsc::offline();
+    fs::create_dir(dsc.path("folder")).unwrap();
+    for verb in ["info", "check", "repair"] {
+        dsc.fails(1, "file", &["vault", verb, "folder"]);
+    }
+}
+
+#[test]
 fn a_failing_check_names_every_fault_for_programs() {
     let dsc = Dsc::offline();
     let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();

@@ -186,6 +186,7 @@ fn plot_failure(error: &PlotError) -> Failure {
 
 fn damaged(error: &VaultError) -> Failure {
     let hint = match error.fault {
+        Fault::Io { .. } => return error.into(),
         Fault::Identity { .. } => "leave out --size and the others: the header tells whose it is",
         Fault::Incomplete => "`dsc vault plot` makes it",
         _ => {
@@ -193,7 +194,7 @@ fn damaged(error: &VaultError) -> Failure {
              --index, --address and --fingerprint say whose vault it is"
         }
     };
-    Failure::corrupt("vault-corrupt", error).with_hint(hint)
+    Failure::from(error).with_hint(hint)
 }
 
 /// A missing file is no damaged one.
