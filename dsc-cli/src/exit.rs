@@ -384,6 +384,8 @@ impl From<&VaultError> for Failure {
     fn from(error: &VaultError) -> Self {
         match error.fault {
             Fault::Io { .. } => Self::other("file", error).with_hint(FILE_HINT),
+            Fault::Identity { .. } => Self::corrupt("vault-corrupt", error)
+                .with_hint("the file is another vault: move it away, and run this again"),
             _ => Self::corrupt("vault-corrupt", error)
                 .with_hint("`dsc vault check` says what is wrong, `dsc vault repair` mends it"),
         }
@@ -524,6 +526,9 @@ mod tests {
             Failure::file("read", Path::new("v"), &io::ErrorKind::PermissionDenied.into());
         assert_eq!((failure.exit(), failure.code()), (expected.exit(), expected.code()));
         assert_eq!(failure.hint(), expected.hint());
+        let got = Fault::Identity { got: "a".into(), expected: "b".into() };
+        let other = Failure::from(PrepareError::Vault(vault_error(got)));
+        assert!(other.hint().unwrap().contains("another vault: move it away"));
         let damaged = Failure::from(PrepareError::Vault(vault_error(Fault::Magic)));
         assert_eq!((damaged.exit(), damaged.code()), (Exit::Corrupt, "vault-corrupt"));
     }

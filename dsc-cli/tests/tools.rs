@@ -109,6 +109,17 @@ fn what_cannot_be_read_is_not_called_damaged() {
 }
 
 #[test]
+fn an_unfinished_plot_is_called_so() {
+    let dsc = Dsc::offline();
+    dsc.write("a.vault.partial", vec![0; 8192]);
+    for verb in ["info", "check", "repair"] {
+        let (message, hint) = dsc.fails(8, "vault-unfinished", &["vault", verb, "a.vault.partial"]);
+        assert!(message.contains("unfinished"), "{message}");
+        assert!(hint.contains("`dsc vault plot` goes on with it"), "{hint}");
+    }
+}
+
+#[test]
 fn a_failing_check_names_every_fault_for_programs() {
     let dsc = Dsc::offline();
     let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();

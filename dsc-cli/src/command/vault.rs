@@ -89,8 +89,14 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     }
 }
 
-/// What a plot that ended early tells.
-const RESUMES: &str = "run this again: it goes on with what is not written yet";
+/// What a plot tells that ended before all was written.
+const RESUMES: &str =
+    "run this again: it hashes and matches again, then writes only what is missing";
+/// What a plot tells that ended before anything was written.
+const STARTS_OVER: &str = "nothing was kept: run this again to start over";
+
+/// What a plot adds to the vault's name until it is finished.
+const UNFINISHED: &str = ".partial";
 
 /// Where a space validator keeps its vaults.
 pub(super) fn default_folder(context: &Context<'_>) -> PathBuf {
@@ -162,13 +168,17 @@ fn plot(args: &Plot, context: &Context<'_>) -> Result<(), Failure> {
     let ram_bytes_max = args.memory.map_or_else(memory::allowance, |memory| memory.0);
     let resources = Resources { threads: args.threads, ram_bytes_max, ..Resources::new(folder) };
     let watched = Watched::new(context)?;
-    let path = space::plot(&id, &resources, &watched).map_err(|error| plot_failure(&error))?;
+    let path = space::plot(&id, &resources, &watched).map_err(|error| {
+        // What a plot cannot go on with, it removes.
+        let kept = resources.folder.join(id.file_name() + UNFINISHED).exists();
+        plot_failure(&error, kept)
+    })?;
     let header = Vault::read_header(&path).map_err(|error| damaged(&error))?;
     context.output.document(&VaultDocument::new(&path, &header))
 }
 
 /// The failure of a plot, with what the flags of `dsc vault plot` can do about it.
-fn plot_failure(error: &PlotError) -> Failure {
+fn plot_failure(error: &PlotError, kept: bool) -> Failure {
     let hint = match error {
         PlotError::Exists { .. } => {
             "choose another --index or --folder; `dsc vault check` checks the file"
@@ -177,7 +187,8 @@ fn plot_failure(error: &PlotError) -> Failure {
             "free some space and run this again, or choose a smaller --size"
         }
         PlotError::NoSpace { .. } => "free some space and run this again, or allow more --memory",
-        PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) => RESUMES,
+        PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) if kept => RESUMES,
+        PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) => STARTS_OVER,
         PlotError::Build(_) => "allow more with --memory, or choose a smaller --size",
         _ => return error.into(),
     };
@@ -197,9 +208,20 @@ fn damaged(error: &VaultError) -> Failure {
     Failure::from(error).with_hint(hint)
 }
 
-/// A missing file is no damaged one.
+/// A missing file is no damaged one, and neither is one that is still to be finished.
 fn check_file(path: &Path) -> Result<(), Failure> {
-    fs::metadata(path).map(|_| ()).map_err(|error| Failure::file("read", path, &error))
+    fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
+    if is_unfinished(path) {
+        let message = format!("{}: it is the unfinished part of a plot", path.display());
+        return Err(Failure::corrupt("vault-unfinished", message)
+            .with_hint("`dsc vault plot` goes on with it if given the same vault and folder"));
+    }
+    Ok(())
+}
+
+/// Whether the name is that of a plot that is under way or ended early.
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".vault.partial"))
 }
 
 fn info(args: &FileArgs, context: &Context<'_>) -> Result<(), Failure> {
@@ -251,4 +273,20 @@ fn list(args: &List, context: &Context<'_>) -> Result<(), Failure> {
         Err(error) => Listed::Fault { file, fault: error.fault.to_string() },
     });
     context.output.document(&Vaults { vaults: listed.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plot_that_ended_early_tells_whether_anything_was_kept() {
+        let temporary = BuildError::Temporary { reason: "reason".into() };
+        for error in [BuildError::Cancelled, temporary] {
+            let error = PlotError::Build(error);
+            assert_eq!(plot_failure(&error, true).hint(), Some(RESUMES));
+            assert_eq!(plot_failure(&error, false).hint(), Some(STARTS_OVER));
+            assert_eq!(plot_failure(&error, true).exit(), Failure::from(&error).exit());
+        }
+    }
 }
