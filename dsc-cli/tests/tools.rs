@@ -131,6 +131,8 @@ fn a_failing_check_names_every_fault_for_programs() {
     }
     bytes.truncate(4096 * 100 + 1);
     dsc.write(file, &bytes);
+    let (message, _) = dsc.fails(8, "vault-corrupt", &["vault", "info", file]);
+    assert_eq!(message, format!("{file}: 409601 bytes, expected 528384"));
     let error = dsc.error(8, "vault-corrupt", &["vault", "check", file]);
     let faults = error["faults"].as_array().unwrap();
     assert_eq!(faults.len(), 8);

@@ -200,6 +200,7 @@ fn damaged(error: &VaultError) -> Failure {
         Fault::Io { .. } => return error.into(),
         Fault::Identity { .. } => "leave out --size and the others: the header tells whose it is",
         Fault::Incomplete => "`dsc vault plot` makes it",
+        Fault::Length { .. } => "`dsc vault repair` mends it",
         _ => {
             "`dsc vault check --full` and `dsc vault repair` can do without the header if --size, \
              --index, --address and --fingerprint say whose vault it is"
@@ -227,6 +228,13 @@ fn is_unfinished(path: &Path) -> bool {
 fn info(args: &FileArgs, context: &Context<'_>) -> Result<(), Failure> {
     check_file(&args.file)?;
     let header = Vault::read_header(&args.file).map_err(|error| damaged(&error))?;
+    let len =
+        fs::metadata(&args.file).map_err(|error| Failure::file("read", &args.file, &error))?;
+    let (got, expected) = (len.len(), header.id.file_len());
+    if got != expected {
+        let fault = Fault::Length { got, expected };
+        return Err(damaged(&VaultError { path: args.file.clone(), fault }));
+    }
     context.output.document(&VaultDocument::new(&args.file, &header))
 }
 
