@@ -120,6 +120,25 @@ fn an_unfinished_plot_is_called_so() {
 }
 
 #[test]
+fn unfinished_plots_are_listed_and_an_empty_folder_is_called_so() {
+    let dsc = Dsc::offline();
+    fs::create_dir(dsc.path("v")).unwrap();
+    let empty = dsc.run(&["vault", "list", "v"]);
+    assert_eq!(
+        (empty.status.code(), &empty.stdout[..], &empty.stderr[..]),
+        (Some(0), &b""[..], &b"no vaults in v\n"[..])
+    );
+    let none = String::from_utf8(dsc.run(&["vault", "list"]).stderr).unwrap();
+    assert!(none.starts_with("no vaults in "), "{none}");
+    dsc.write("v/a.vault.partial", "");
+    dsc.write("v/a.vault.journal", "");
+    assert_eq!(dsc.text(&["vault", "list", "v"]), "v/a.vault.partial: unfinished\n");
+    let listed = dsc.json("dsc.vaults/1", &["vault", "list", "v"]);
+    let part = json!([{"file": "v/a.vault.partial", "unfinished": true}]);
+    assert_eq!(listed["vaults"], part);
+}
+
+#[test]
 fn a_failing_check_names_every_fault_for_programs() {
     let dsc = Dsc::offline();
     let plot = [&["vault", "plot", "--size", "16", "--folder", "v"], &MINER[..]].concat();

@@ -3,7 +3,7 @@
 mod upkeep;
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,12 @@ use dsc_lib::{
 use serde::Serialize;
 
 use super::{Context, watched::Watched};
-use crate::{exit::Failure, memory, output::Document, size::ByteSize};
+use crate::{
+    exit::Failure,
+    memory,
+    output::{Document, note},
+    size::ByteSize,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -238,11 +243,12 @@ fn info(args: &FileArgs, context: &Context<'_>) -> Result<(), Failure> {
     context.output.document(&VaultDocument::new(&args.file, &header))
 }
 
-/// A vault, or why its file is none.
+/// A vault, a plot that is under way or ended early, or why a file is no vault.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Listed {
     Vault(Box<VaultDocument>),
+    Unfinished { file: PathBuf, unfinished: bool },
     Fault { file: PathBuf, fault: String },
 }
 
@@ -262,6 +268,7 @@ impl Document for Vaults {
                     let file = file.display();
                     writeln!(f, "k{k} index {index} of {fingerprint}, {bytes} bytes: {file}")?;
                 }
+                Listed::Unfinished { file, .. } => writeln!(f, "{}: unfinished", file.display())?,
                 Listed::Fault { file, fault } => writeln!(f, "{}: {fault}", file.display())?,
             }
         }
@@ -273,14 +280,35 @@ fn list(args: &List, context: &Context<'_>) -> Result<(), Failure> {
     let folder = args.folder.clone().unwrap_or_else(|| default_folder(context));
     if args.folder.is_none() && !folder.exists() {
         // Nothing was plotted yet.
-        return context.output.document(&Vaults { vaults: Vec::new() });
+        return show(Vec::new(), &folder, context);
     }
     let found = space::list(&folder).map_err(|error| Failure::file("list", &folder, &error))?;
     let listed = found.into_iter().map(|(file, header)| match header {
         Ok(header) => Listed::Vault(Box::new(VaultDocument::new(&file, &header))),
         Err(error) => Listed::Fault { file, fault: error.fault.to_string() },
     });
-    context.output.document(&Vaults { vaults: listed.collect() })
+    let unfinished = unfinished(&folder).map_err(|error| Failure::file("list", &folder, &error))?;
+    let unfinished = unfinished.into_iter();
+    let unfinished = unfinished.map(|file| Listed::Unfinished { file, unfinished: true });
+    show(listed.chain(unfinished).collect(), &folder, context)
+}
+
+fn show(vaults: Vec<Listed>, folder: &Path, context: &Context<'_>) -> Result<(), Failure> {
+    if vaults.is_empty() && !context.output.is_json() {
+        note(format_args!("no vaults in {}", folder.display()));
+    }
+    context.output.document(&Vaults { vaults })
+}
+
+/// The files of plots that are under way or ended early, in the order of their names.
+fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in folder.read_dir()? {
+        paths.push(entry?.path());
+    }
+    paths.retain(|path| is_unfinished(path));
+    paths.sort_unstable();
+    Ok(paths)
 }
 
 #[cfg(test)]
