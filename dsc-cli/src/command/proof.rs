@@ -49,7 +49,7 @@ struct Solve {
     /// UUID of the validator
     #[arg(long, value_name = "UUID")]
     fingerprint: Fingerprint,
-    /// Tries at most [default: what suits a small machine]
+    /// Tries at most [default: what suits a small machine; unlimited with --time]
     #[arg(long, value_name = "COUNT")]
     attempts: Option<u64>,
     /// Time at most [default: unlimited]
@@ -70,6 +70,14 @@ struct Verify {
     entry: String,
     #[command(flatten)]
     question: Question,
+}
+
+impl Solve {
+    /// Tries allowed: who gives a time means all of it.
+    fn attempts_max(&self, entry: &Entry) -> u64 {
+        let by_default = self.time.map_or(entry.trial.attempts_max, |_| u64::MAX);
+        self.attempts.unwrap_or(by_default)
+    }
 }
 
 /// What a proof answers.
@@ -193,7 +201,7 @@ fn solve(args: &Solve, context: &Context<'_>) -> Result<(), Failure> {
     let watched = Watched::new(context)?;
     let mut prover = engine.prepare(&miner, &resources, &watched)?;
     let clock = SystemClock::new();
-    let attempts_max = args.attempts.unwrap_or(find(args.proof)?.trial.attempts_max);
+    let attempts_max = args.attempts_max(find(args.proof)?);
     let budget = Budget::new(&clock, watched.shutdown.flag()).with_attempts_max(attempts_max);
     let budget = match args.time {
         Some(time) => budget.with_deadline(clock.now().saturating_add(time)),
@@ -206,7 +214,7 @@ fn solve(args: &Solve, context: &Context<'_>) -> Result<(), Failure> {
         watched.check("the search")?;
         let message = format!("no proof meets the target within {} attempts", attempt.attempts);
         return Err(Failure::not_found("no-proof", message)
-            .with_hint("allow more --attempts, or a greater --target"));
+            .with_hint("allow more --attempts or --time, or a greater --target"));
     };
     let entry = ProofEntry { miner, proof };
     let document = ProofDocument::new(&entry, &args.question, quality);
@@ -242,4 +250,34 @@ fn verify(args: &Verify, context: &Context<'_>) -> Result<(), Failure> {
             .with_hint("a proof holds for one challenge, one miner and one set of --param only")
     })?;
     context.output.document(&ProofDocument::new(&entry, &args.question, quality))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        solve: Solve,
+    }
+
+    fn attempts_max(more: &[&str]) -> u64 {
+        let challenge = "07".repeat(32);
+        let fingerprint = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+        let line = ["solve", "--proof", "work", "--address", "a", "--challenge", &challenge];
+        let line = [&line[..], &["--fingerprint", fingerprint], more].concat();
+        let solve = Line::try_parse_from(line).unwrap().solve;
+        solve.attempts_max(find(solve.proof).unwrap())
+    }
+
+    #[test]
+    fn a_search_that_is_given_time_alone_ends_with_it() {
+        assert_eq!(attempts_max(&["--time", "5s"]), u64::MAX);
+        assert_eq!(attempts_max(&["--time", "5s", "--attempts", "7"]), 7);
+        assert_eq!(attempts_max(&["--attempts", "7"]), 7);
+        assert!(attempts_max(&[]) < u64::MAX);
+    }
 }
