@@ -49,6 +49,12 @@ fn a_vault_is_plotted_checked_and_found_damaged() {
     );
     bytes[4096 * 5 + 3] ^= 1;
     assert!(fs::read(dsc.path(file)).unwrap() == bytes);
+    let sound = bytes.clone();
+    bytes[4096 * 5 + 3] ^= 1;
+    dsc.write(file, &bytes);
+    let text = dsc.text(&["vault", "repair", file]);
+    assert!(text.ends_with("is sound again: 1 page was made anew: 5\n"), "{text}");
+    assert!(fs::read(dsc.path(file)).unwrap() == sound);
     dsc.write("v/bad.vault", "no vault");
     dsc.fails(8, "vault-corrupt", &["vault", "info", "v/bad.vault"]);
     let listed = dsc.json("dsc.vaults/1", &["vault", "list", "v"]);
@@ -58,12 +64,9 @@ fn a_vault_is_plotted_checked_and_found_damaged() {
     dsc.fails(3, "file-not-found", &["vault", "repair", "none"]);
     dsc.fails(3, "file-not-found", &["vault", "list", "none"]);
     dsc.fails(2, "usage", &[&["vault", "plot", "--size", "15"], &MINER[..]].concat());
-    dsc.fails(
-        10,
-        "not-enough-memory",
-        &[&["vault", "plot", "--size", "28", "--memory", "1MiB", "--folder", "v"], &MINER[..]]
-            .concat(),
-    );
+    let small = ["vault", "plot", "--size", "28", "--memory", "1MiB", "--folder", "v"];
+    let (_, hint) = dsc.fails(10, "not-enough-memory", &[&small[..], &MINER].concat());
+    assert!(hint.contains("fewer --threads"), "{hint}");
 }
 
 #[test]

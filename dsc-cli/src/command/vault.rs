@@ -194,7 +194,9 @@ fn plot_failure(error: &PlotError, kept: bool) -> Failure {
         PlotError::NoSpace { .. } => "free some space and run this again, or allow more --memory",
         PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) if kept => RESUMES,
         PlotError::Build(BuildError::Cancelled | BuildError::Temporary { .. }) => STARTS_OVER,
-        PlotError::Build(_) => "allow more with --memory, or choose a smaller --size",
+        PlotError::Build(_) => {
+            "allow more with --memory, or choose fewer --threads or a smaller --size"
+        }
         _ => return error.into(),
     };
     Failure::from(error).with_hint(hint)

@@ -225,7 +225,11 @@ impl Document for RepairDocument {
         if self.pages.len() > PAGES_NAMED {
             named.push_str(" and so on");
         }
-        writeln!(f, "{file} is sound again: {} pages were made anew:{named}", self.pages_repaired)
+        let pages = match self.pages_repaired {
+            1 => "1 page was".to_owned(),
+            count => format!("{count} pages were"),
+        };
+        writeln!(f, "{file} is sound again: {pages} made anew:{named}")
     }
 }
 
