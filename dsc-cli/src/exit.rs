@@ -374,7 +374,10 @@ impl From<&PlotError> for Failure {
                 Self::no_space("not-enough-memory", error).with_hint(LESS_MEMORY)
             }
             PlotError::Io { path, source } => Self::file("write", path, source),
-            _ => Self::other("plot-failed", error).with_hint("allow it fewer threads"),
+            PlotError::Threads(_) => {
+                Self::other("plot-failed", error).with_hint("allow it fewer threads")
+            }
+            _ => Self::other("plot-failed", error),
         }
     }
 }
