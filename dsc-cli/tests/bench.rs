@@ -109,10 +109,11 @@ fn results_are_compared_with_direction() {
     let figure = |index: usize| {
         let change = &found["figures"][index];
         let text = |field: &str| change[field].as_str().unwrap();
-        (text("figure"), text("better"), text("verdict"), change["percent"].as_f64().unwrap())
+        let percent = change["percent"].as_f64().unwrap();
+        (text("figure"), text("better"), change["verdict"].as_str(), percent)
     };
-    assert_eq!(figure(0), ("work.mhs", "higher", "worse", -50.0));
-    assert_eq!(figure(1), ("work.verify_ns", "lower", "better", -50.0));
+    assert_eq!(figure(0), ("work.mhs", "higher", Some("worse"), -50.0));
+    assert_eq!(figure(1), ("work.verify_ns", "lower", None, -50.0));
     let text = dsc.text(&["bench", "compare", "old", "new"]);
     assert!(text.contains("WORSE"), "{text}");
 }
@@ -131,6 +132,11 @@ fn results_of_other_machines_and_options_are_refused() {
     dsc.fails(4, "different-options", &compare("larger"));
     dsc.fails(4, "unknown-schema", &compare("unknown"));
     dsc.fails(8, "result-malformed", &compare("cut"));
+    dsc.write("empty", RESULT.replace("\"work\"", "\"none\""));
+    dsc.write("other", RESULT.replace("\"work\":{\"mhs\"", "\"tag\":{\"mhs\""));
+    dsc.fails(8, "result-malformed", &compare("empty"));
+    dsc.fails(8, "result-malformed", &compare("other"));
+    dsc.fails(8, "result-malformed", &["bench", "report", "empty"]);
     dsc.fails(3, "file-not-found", &compare("none"));
     let forced = dsc.json("dsc.bench.compare/1", &[&compare("there")[..], &["--force"]].concat());
     assert_eq!(forced["differences"][0], "cpu is Other CPU, was Some CPU");

@@ -4,8 +4,8 @@
 //!
 //! 1. Results of different schemas are never compared; of different machines or options only if
 //!    that was asked for.
-//! 2. A change is told from noise where both results say how far their rounds lay apart: if these
-//!    ranges overlap, the figure is the same.
+//! 2. A change is told from noise only where both results say how far their rounds lay apart: if
+//!    these ranges overlap, the figure is the same; without them there is no verdict.
 
 use std::fmt;
 
@@ -18,9 +18,6 @@ use super::{
     table::Table,
 };
 use crate::{exit::Failure, output::Document};
-
-/// Percent below which a figure without ranges counts as the same.
-const NOISE_PERCENT: f64 = 1.0;
 
 /// How a figure changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +37,10 @@ struct Change {
     better: &'static str,
     old: f64,
     new: f64,
-    percent: f64,
-    verdict: Verdict,
+    /// None if the old figure is zero.
+    percent: Option<f64>,
+    /// None if one of the results does not say how far its rounds lay apart.
+    verdict: Option<Verdict>,
     #[serde(skip)]
     text: [String; 2],
 }
@@ -53,6 +52,13 @@ struct Point {
     better: Better,
     value: f64,
     spread: Option<[f64; 2]>,
+}
+
+impl Point {
+    /// Least and greatest of the rounds; that of a single round is no range.
+    fn range(&self) -> Option<[f64; 2]> {
+        self.spread.filter(|[least, most]| least < most)
+    }
 }
 
 /// All numbers of a result; ratios are better the higher they are.
@@ -78,25 +84,23 @@ impl Change {
             better: new.better.word(),
             old: old.value,
             new: new.value,
-            percent,
-            verdict: verdict(old, new, percent),
+            percent: percent.is_finite().then_some(percent),
+            verdict: verdict(old, new),
             text: [old, new].map(|point| new.unit.text(point.value)),
         }
     }
 }
 
-fn verdict(old: &Point, new: &Point, percent: f64) -> Verdict {
-    let same = match (old.spread, new.spread) {
-        (Some(old), Some(new)) => old[0] <= new[1] && new[0] <= old[1],
-        _ => percent.abs() < NOISE_PERCENT,
-    };
-    let is_higher = percent > 0.0;
-    match new.better {
+fn verdict(old: &Point, new: &Point) -> Option<Verdict> {
+    let (was, is) = old.range().zip(new.range())?;
+    let is_higher = is[0] > was[1];
+    let same = !is_higher && was[0] <= is[1];
+    Some(match new.better {
         _ if same => Verdict::Same,
         Better::Higher if is_higher => Verdict::Better,
         Better::Lower if !is_higher => Verdict::Better,
         _ => Verdict::Worse,
-    }
+    })
 }
 
 /// Which result one is.
@@ -136,12 +140,18 @@ pub(crate) fn compare(old: &Record, new: &Record, force: bool) -> Result<Compari
         let old = before.iter().find(|old| old.path == new.path)?;
         Some(Change::new(old, new))
     });
+    let figures: Vec<_> = changes.collect();
+    if figures.is_empty() {
+        let none = "the results share no figure";
+        return Err(Failure::corrupt("result-malformed", none)
+            .with_hint("give two results of `dsc bench` that measured the same"));
+    }
     Ok(Comparison {
         of: new.schema.name,
         old: Origin::of(old),
         new: Origin::of(new),
         differences,
-        figures: changes.collect(),
+        figures,
         only_old: missing(&before, &after),
         only_new: missing(&after, &before),
     })
@@ -200,11 +210,13 @@ impl Document for Comparison {
         let mut table = Table::new(&["figure", "old", "new", "change", "better is", "verdict"]);
         for change in &self.figures {
             let [old, new] = change.text.clone();
-            let percent = format!("{:+.1} %", change.percent);
+            let unknown = || "-".to_owned();
+            let percent = change.percent.map_or_else(unknown, |percent| format!("{percent:+.1} %"));
             let verdict = match change.verdict {
-                Verdict::Better => "better",
-                Verdict::Worse => "WORSE",
-                Verdict::Same => "same",
+                Some(Verdict::Better) => "better",
+                Some(Verdict::Worse) => "WORSE",
+                Some(Verdict::Same) => "same",
+                None => "-",
             };
             let cells = [change.figure.clone(), old, new, percent];
             let words = [change.better, verdict].map(str::to_owned);
@@ -252,6 +264,16 @@ pub(super) mod tests {
         Record::new(value).unwrap()
     }
 
+    fn shown(found: &Comparison) -> String {
+        struct Shown<'a>(&'a Comparison);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.text(f)
+            }
+        }
+        Shown(found).to_string()
+    }
+
     fn change<'c>(found: &'c Comparison, figure: &str) -> &'c Change {
         found.figures.iter().find(|change| change.figure == figure).unwrap()
     }
@@ -262,18 +284,51 @@ pub(super) mod tests {
         value["tag"]["mhs"] = 100.0.into();
         value["tag"]["spread"]["mhs"] = json!([99.0, 101.0]);
         value["tag"]["cycles_per_8"] = 305.0.into();
-        value["work"]["verify_ns"] = 500.0.into();
-        value["work"]["scaling"][1]["rate"] = 157e6.into();
-        let found = compare(&record(document()), &record(value), false).unwrap();
+        value["tag"]["spread"]["cycles_per_8"] = json!([304.0, 306.0]);
+        let found = compare(&record(document()), &record(value.clone()), false).unwrap();
         let tag = change(&found, "tag.mhs");
-        assert_eq!((tag.verdict, tag.better), (Verdict::Better, "higher"));
-        assert!((tag.percent - 25.0).abs() < 1e-9);
-        assert_eq!(change(&found, "tag.cycles_per_8").verdict, Verdict::Same);
-        assert_eq!(change(&found, "tag.ratio_naive").verdict, Verdict::Same);
-        let verify = change(&found, "work.verify_ns");
-        assert_eq!((verify.verdict, verify.better), (Verdict::Worse, "lower"));
-        assert_eq!(change(&found, "work.scaling[threads=2].rate").verdict, Verdict::Same);
+        assert_eq!((tag.verdict, tag.better), (Some(Verdict::Better), "higher"));
+        assert!((tag.percent.unwrap() - 25.0).abs() < 1e-9);
+        assert_eq!(change(&found, "tag.cycles_per_8").verdict, Some(Verdict::Same));
         assert!(found.only_old.is_empty() && found.only_new.is_empty());
+        value["tag"]["spread"]["cycles_per_8"] = json!([320.0, 330.0]);
+        let found = compare(&record(document()), &record(value), false).unwrap();
+        let cycles = change(&found, "tag.cycles_per_8");
+        assert_eq!((cycles.verdict, cycles.better), (Some(Verdict::Worse), "lower"));
+    }
+
+    #[test]
+    fn there_is_no_verdict_without_two_ranges() {
+        let mut value = document();
+        value["work"]["verify_ns"] = 500.0.into();
+        value["tag"]["spread"]["mhs"] = json!([160.0, 160.0]);
+        let found = compare(&record(document()), &record(value), false).unwrap();
+        let verify = change(&found, "work.verify_ns");
+        assert_eq!((verify.percent, verify.verdict), (Some(100.0), None));
+        // A single round is no range.
+        assert_eq!(change(&found, "tag.mhs").verdict, None);
+        assert!(shown(&found).contains("+100.0 %      lower        -"), "{}", shown(&found));
+    }
+
+    #[test]
+    fn a_figure_that_was_zero_changed_by_no_percentage() {
+        let mut old = document();
+        old["work"]["verify_ns"] = 0.into();
+        let found = compare(&record(old), &record(document()), false).unwrap();
+        assert_eq!(change(&found, "work.verify_ns").percent, None);
+        assert_eq!(json!(change(&found, "work.verify_ns"))["percent"], Value::Null);
+        assert!(!shown(&found).contains("inf"), "{}", shown(&found));
+    }
+
+    #[test]
+    fn results_without_a_common_figure_are_refused() {
+        let mut value = document();
+        value["tag"] = Value::Null;
+        value["work"] = Value::Null;
+        for (old, new) in [(value.clone(), document()), (value.clone(), value)] {
+            let failure = compare(&record(old), &record(new), true).unwrap_err();
+            assert_eq!((failure.code(), failure.exit() as u8), ("result-malformed", 8));
+        }
     }
 
     #[test]
