@@ -57,7 +57,7 @@ fn every_figure_of_the_schema_is_there() {
         positive(&found, path);
     }
     assert_eq!((&found["space"]["k"], &found["memory"]["m"]), (&16.into(), &16.into()));
-    for field in ["version", "commit", "time", "command"] {
+    for field in ["version", "commit", "profile", "time", "command"] {
         assert!(!found[field].as_str().unwrap().is_empty(), "{field}");
     }
     let us = |field: &str| positive(&found, &format!("space.lookup_us_{field}"));

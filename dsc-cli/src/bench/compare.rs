@@ -108,13 +108,15 @@ fn verdict(old: &Point, new: &Point) -> Option<Verdict> {
 struct Origin {
     commit: String,
     version: String,
+    profile: String,
     time: String,
 }
 
 impl Origin {
     fn of(record: &Record) -> Self {
         let text = |field| record.text(field).to_owned();
-        Self { commit: text("commit"), version: text("version"), time: text("time") }
+        let [commit, version, profile, time] = ["commit", "version", "profile", "time"].map(text);
+        Self { commit, version, profile, time }
     }
 }
 
@@ -172,7 +174,7 @@ fn differences(old: &Record, new: &Record, force: bool) -> Result<Vec<String>, F
             .with_hint("give two results of one benchmark"));
     }
     let machines = machine::differences(&old.value["machine"], &new.value["machine"]);
-    let options = options(old, new);
+    let options: Vec<_> = profile(old, new).into_iter().chain(options(old, new)).collect();
     for (code, what, found) in [
         ("different-machines", "the results are of different machines", &machines),
         ("different-options", "the results were measured with different options", &options),
@@ -185,6 +187,13 @@ fn differences(old: &Record, new: &Record, force: bool) -> Result<Vec<String>, F
         }
     }
     Ok([machines, options].concat())
+}
+
+/// How the programs were built differently; a result that does not say is like any.
+fn profile(old: &Record, new: &Record) -> Option<String> {
+    let [old, new] = [old, new].map(|record| record.value["profile"].as_str());
+    let (old, new) = old.zip(new).filter(|(old, new)| old != new)?;
+    Some(format!("profile is {new}, was {old}"))
 }
 
 /// How the work that was asked for differs; what one of them did not ask for at all cannot.
@@ -202,7 +211,8 @@ impl Document for Comparison {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, origin) in [("old", &self.old), ("new", &self.new)] {
-            writeln!(f, "{name} {} ({}), {}", origin.commit, origin.version, origin.time)?;
+            let Origin { commit, version, profile, time } = origin;
+            writeln!(f, "{name} {commit} ({version}, {profile} build), {time}")?;
         }
         for difference in &self.differences {
             writeln!(f, "not alike: {difference}")?;
@@ -243,7 +253,7 @@ pub(super) mod tests {
     /// A result with fixed figures.
     pub(in super::super) fn document() -> Value {
         json!({
-            "schema": "dsc.bench.proof/1", "version": "0.1.0", "commit": "0123456789ab",
+            "schema": "dsc.bench.proof/1", "version": "0.1.0", "commit": "0123456789ab", "profile": "release",
             "time": "2026-11-22T12:00:00Z", "command": "dsc bench proof --proof work",
             "machine": {"cpu": "Some CPU", "cores": 2, "arch": "x86_64", "os": "linux",
                 "kernel": "6.1", "ram_bytes": 16_u64 << 30, "file_system": "ext4",
@@ -368,6 +378,20 @@ pub(super) mod tests {
         value["options"]["rounds"] = 30.into();
         value["options"]["m"] = 24.into();
         assert!(compare(&record(document()), &record(value), false).is_ok());
+    }
+
+    #[test]
+    fn another_build_profile_is_refused_unless_forced() {
+        let mut value = document();
+        value["profile"] = "debug".into();
+        let (old, new) = (record(document()), record(value.clone()));
+        let failure = compare(&old, &new, false).unwrap_err();
+        assert_eq!((failure.code(), failure.exit() as u8), ("different-options", 4));
+        assert!(failure.message().ends_with("profile is debug, was release"));
+        let forced = compare(&old, &new, true).unwrap();
+        assert_eq!(forced.differences, ["profile is debug, was release"]);
+        value["profile"] = Value::Null;
+        assert!(compare(&old, &record(value), false).is_ok());
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::{
     output::{Document, json_line},
 };
 
+/// How this program was built; figures of a debug build say little.
+pub(crate) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
 /// The figures of one benchmark.
 pub(crate) trait Body: Serialize {
     const SCHEMA: &'static Schema;
@@ -34,6 +37,8 @@ pub(crate) struct Measured<B> {
     version: &'static str,
     /// The commit it was built from, or `unknown`.
     commit: &'static str,
+    /// [`PROFILE`].
+    profile: &'static str,
     /// When it began, in UTC.
     time: String,
     command: String,
@@ -50,6 +55,7 @@ impl<B: Body> Measured<B> {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("DSC_COMMIT"),
+            profile: PROFILE,
             time: utc(started),
             command: command_line(),
             machine,

@@ -83,6 +83,9 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let started = clock.unix();
     args.out.as_deref().map_or(Ok(()), record::check_appendable)?;
     let folder = folder(args.folder.as_deref(), proof::disk_bytes(&options, &kinds))?;
+    if record::PROFILE == "debug" {
+        note("this is a debug build: measure with `cargo build --release`");
+    }
     let watched = Watched::new(context)?;
     // Before the run, so that the load is that of others.
     let machine = Machine::here(folder.path());
