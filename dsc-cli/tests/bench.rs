@@ -167,4 +167,6 @@ fn what_cannot_be_measured_is_refused() {
     dsc.fails(3, "file-not-found", &words("bench proof --out none/results.jsonl"));
     let small = "bench proof --proof memory --m 20 --memory 1MiB --rounds 1 --time 1ms";
     dsc.fails(10, "not-enough-memory", &words(small));
+    // Before anything is measured: one round of this would take hours.
+    dsc.fails(10, "not-enough-memory", &words("bench proof --m 20 --memory 1MiB --time 1h"));
 }

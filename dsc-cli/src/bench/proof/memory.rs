@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Bench, MINER, Scale, Spread,
+    Bench, MINER, Options, Scale, Spread,
     engine::{self, Overruns},
     scaling, section, size_of_values,
     tag::{Batch, Tag},
@@ -69,13 +69,19 @@ struct Memory {
     build_scaling: Vec<Scale>,
 }
 
-/// Fails if the system says that it has less RAM than `needed`.
-fn check_ram(needed: u64) -> Result<(), Failure> {
-    let lacking = crate::memory::available_bytes().filter(|available| *available < needed);
-    lacking.map_or(Ok(()), |available| {
-        let message = format!("{needed} bytes of RAM are needed, {available} are available");
-        Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))
-    })
+/// Fails if measuring needs more RAM than the system has, or than building may take.
+pub(super) fn check_ram(options: &Options) -> Result<(), Failure> {
+    let entries = size_of_values(options.m);
+    let available = crate::memory::available_bytes();
+    enough(entries.saturating_mul(RAM_PER_ENTRY), available, "available")?;
+    // What the engine takes beyond the entries it says itself.
+    enough(entries.saturating_mul(8), options.memory_bytes, "allowed")
+}
+
+fn enough(needed: u64, limit: Option<u64>, what: &str) -> Result<(), Failure> {
+    let Some(limit) = limit.filter(|limit| *limit < needed) else { return Ok(()) };
+    let message = format!("{needed} bytes of RAM are needed, {limit} are {what}");
+    Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))
 }
 
 /// A pool of `threads` threads.
@@ -105,7 +111,6 @@ pub(super) fn sorted_records(pool: &ThreadPool, bits: u8) -> Vec<u64> {
 
 /// Measures the section.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, tag: &Tag) -> Result<Value, Failure> {
-    check_ram(size_of_values(bench.options.m).saturating_mul(RAM_PER_ENTRY))?;
     let engine = engine::build(entry, &[("m", bench.options.m.into())])?;
     let (builds, mut prover) = builds(bench, &*engine)?;
     let walks = walks(bench, &mut *prover)?;
@@ -279,6 +284,15 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lacking_memory_is_told_before() {
+        assert!(enough(5, None, "available").is_ok());
+        assert!(enough(5, Some(5), "available").is_ok());
+        let failure = enough(5, Some(4), "allowed").unwrap_err();
+        assert_eq!((failure.code(), failure.exit() as u8), ("not-enough-memory", 10));
+        assert_eq!(failure.message(), "5 bytes of RAM are needed, 4 are allowed");
+    }
 
     #[test]
     fn the_naive_table_holds_every_input_once_and_is_sorted() {
