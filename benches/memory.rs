@@ -18,7 +18,8 @@ const TITLE: &str = "proof::memory::beside_the_limit";
 const SIZES: [u64; 2] = [24, 26];
 /// How long one contender runs in a round.
 const RUN: Duration = Duration::from_millis(200);
-/// Reads started before the first is waited for, as in a block of walks.
+/// Reads started before the first is waited for: the engine fetches as many look-ups ahead (`LEAD`
+/// of its walks), and `dsc bench proof` measures the same limit.
 const IN_FLIGHT: usize = 32;
 
 fn main() {

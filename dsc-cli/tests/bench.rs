@@ -57,7 +57,7 @@ fn every_figure_of_the_schema_is_there() {
         positive(&found, path);
     }
     assert_eq!((&found["space"]["k"], &found["memory"]["m"]), (&16.into(), &16.into()));
-    for field in ["version", "commit", "time", "command"] {
+    for field in ["version", "commit", "profile", "time", "command"] {
         assert!(!found[field].as_str().unwrap().is_empty(), "{field}");
     }
     let us = |field: &str| positive(&found, &format!("space.lookup_us_{field}"));
@@ -109,10 +109,11 @@ fn results_are_compared_with_direction() {
     let figure = |index: usize| {
         let change = &found["figures"][index];
         let text = |field: &str| change[field].as_str().unwrap();
-        (text("figure"), text("better"), text("verdict"), change["percent"].as_f64().unwrap())
+        let percent = change["percent"].as_f64().unwrap();
+        (text("figure"), text("better"), change["verdict"].as_str(), percent)
     };
-    assert_eq!(figure(0), ("work.mhs", "higher", "worse", -50.0));
-    assert_eq!(figure(1), ("work.verify_ns", "lower", "better", -50.0));
+    assert_eq!(figure(0), ("work.mhs", "higher", Some("worse"), -50.0));
+    assert_eq!(figure(1), ("work.verify_ns", "lower", None, -50.0));
     let text = dsc.text(&["bench", "compare", "old", "new"]);
     assert!(text.contains("WORSE"), "{text}");
 }
@@ -131,6 +132,11 @@ fn results_of_other_machines_and_options_are_refused() {
     dsc.fails(4, "different-options", &compare("larger"));
     dsc.fails(4, "unknown-schema", &compare("unknown"));
     dsc.fails(8, "result-malformed", &compare("cut"));
+    dsc.write("empty", RESULT.replace("\"work\"", "\"none\""));
+    dsc.write("other", RESULT.replace("\"work\":{\"mhs\"", "\"tag\":{\"mhs\""));
+    dsc.fails(8, "result-malformed", &compare("empty"));
+    dsc.fails(8, "result-malformed", &compare("other"));
+    dsc.fails(8, "result-malformed", &["bench", "report", "empty"]);
     dsc.fails(3, "file-not-found", &compare("none"));
     let forced = dsc.json("dsc.bench.compare/1", &[&compare("there")[..], &["--force"]].concat());
     assert_eq!(forced["differences"][0], "cpu is Other CPU, was Some CPU");
@@ -161,4 +167,6 @@ fn what_cannot_be_measured_is_refused() {
     dsc.fails(3, "file-not-found", &words("bench proof --out none/results.jsonl"));
     let small = "bench proof --proof memory --m 20 --memory 1MiB --rounds 1 --time 1ms";
     dsc.fails(10, "not-enough-memory", &words(small));
+    // Before anything is measured: one round of this would take hours.
+    dsc.fails(10, "not-enough-memory", &words("bench proof --m 20 --memory 1MiB --time 1h"));
 }

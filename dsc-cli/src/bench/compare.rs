@@ -4,8 +4,8 @@
 //!
 //! 1. Results of different schemas are never compared; of different machines or options only if
 //!    that was asked for.
-//! 2. A change is told from noise where both results say how far their rounds lay apart: if these
-//!    ranges overlap, the figure is the same.
+//! 2. A change is told from noise only where both results say how far their rounds lay apart: if
+//!    these ranges overlap, the figure is the same; without them there is no verdict.
 
 use std::fmt;
 
@@ -18,9 +18,6 @@ use super::{
     table::Table,
 };
 use crate::{exit::Failure, output::Document};
-
-/// Percent below which a figure without ranges counts as the same.
-const NOISE_PERCENT: f64 = 1.0;
 
 /// How a figure changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +37,10 @@ struct Change {
     better: &'static str,
     old: f64,
     new: f64,
-    percent: f64,
-    verdict: Verdict,
+    /// None if the old figure is zero.
+    percent: Option<f64>,
+    /// None if one of the results does not say how far its rounds lay apart.
+    verdict: Option<Verdict>,
     #[serde(skip)]
     text: [String; 2],
 }
@@ -53,6 +52,13 @@ struct Point {
     better: Better,
     value: f64,
     spread: Option<[f64; 2]>,
+}
+
+impl Point {
+    /// Least and greatest of the rounds; that of a single round is no range.
+    fn range(&self) -> Option<[f64; 2]> {
+        self.spread.filter(|[least, most]| least < most)
+    }
 }
 
 /// All numbers of a result; ratios are better the higher they are.
@@ -78,25 +84,23 @@ impl Change {
             better: new.better.word(),
             old: old.value,
             new: new.value,
-            percent,
-            verdict: verdict(old, new, percent),
+            percent: percent.is_finite().then_some(percent),
+            verdict: verdict(old, new),
             text: [old, new].map(|point| new.unit.text(point.value)),
         }
     }
 }
 
-fn verdict(old: &Point, new: &Point, percent: f64) -> Verdict {
-    let same = match (old.spread, new.spread) {
-        (Some(old), Some(new)) => old[0] <= new[1] && new[0] <= old[1],
-        _ => percent.abs() < NOISE_PERCENT,
-    };
-    let is_higher = percent > 0.0;
-    match new.better {
+fn verdict(old: &Point, new: &Point) -> Option<Verdict> {
+    let (was, is) = old.range().zip(new.range())?;
+    let is_higher = is[0] > was[1];
+    let same = !is_higher && was[0] <= is[1];
+    Some(match new.better {
         _ if same => Verdict::Same,
         Better::Higher if is_higher => Verdict::Better,
         Better::Lower if !is_higher => Verdict::Better,
         _ => Verdict::Worse,
-    }
+    })
 }
 
 /// Which result one is.
@@ -104,13 +108,15 @@ fn verdict(old: &Point, new: &Point, percent: f64) -> Verdict {
 struct Origin {
     commit: String,
     version: String,
+    profile: String,
     time: String,
 }
 
 impl Origin {
     fn of(record: &Record) -> Self {
         let text = |field| record.text(field).to_owned();
-        Self { commit: text("commit"), version: text("version"), time: text("time") }
+        let [commit, version, profile, time] = ["commit", "version", "profile", "time"].map(text);
+        Self { commit, version, profile, time }
     }
 }
 
@@ -136,12 +142,18 @@ pub(crate) fn compare(old: &Record, new: &Record, force: bool) -> Result<Compari
         let old = before.iter().find(|old| old.path == new.path)?;
         Some(Change::new(old, new))
     });
+    let figures: Vec<_> = changes.collect();
+    if figures.is_empty() {
+        let none = "the results share no figure";
+        return Err(Failure::corrupt("result-malformed", none)
+            .with_hint("give two results of `dsc bench` that measured the same"));
+    }
     Ok(Comparison {
         of: new.schema.name,
         old: Origin::of(old),
         new: Origin::of(new),
         differences,
-        figures: changes.collect(),
+        figures,
         only_old: missing(&before, &after),
         only_new: missing(&after, &before),
     })
@@ -162,7 +174,7 @@ fn differences(old: &Record, new: &Record, force: bool) -> Result<Vec<String>, F
             .with_hint("give two results of one benchmark"));
     }
     let machines = machine::differences(&old.value["machine"], &new.value["machine"]);
-    let options = options(old, new);
+    let options: Vec<_> = profile(old, new).into_iter().chain(options(old, new)).collect();
     for (code, what, found) in [
         ("different-machines", "the results are of different machines", &machines),
         ("different-options", "the results were measured with different options", &options),
@@ -175,6 +187,13 @@ fn differences(old: &Record, new: &Record, force: bool) -> Result<Vec<String>, F
         }
     }
     Ok([machines, options].concat())
+}
+
+/// How the programs were built differently; a result that does not say is like any.
+fn profile(old: &Record, new: &Record) -> Option<String> {
+    let [old, new] = [old, new].map(|record| record.value["profile"].as_str());
+    let (old, new) = old.zip(new).filter(|(old, new)| old != new)?;
+    Some(format!("profile is {new}, was {old}"))
 }
 
 /// How the work that was asked for differs; what one of them did not ask for at all cannot.
@@ -192,7 +211,8 @@ impl Document for Comparison {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, origin) in [("old", &self.old), ("new", &self.new)] {
-            writeln!(f, "{name} {} ({}), {}", origin.commit, origin.version, origin.time)?;
+            let Origin { commit, version, profile, time } = origin;
+            writeln!(f, "{name} {commit} ({version}, {profile} build), {time}")?;
         }
         for difference in &self.differences {
             writeln!(f, "not alike: {difference}")?;
@@ -200,11 +220,13 @@ impl Document for Comparison {
         let mut table = Table::new(&["figure", "old", "new", "change", "better is", "verdict"]);
         for change in &self.figures {
             let [old, new] = change.text.clone();
-            let percent = format!("{:+.1} %", change.percent);
+            let unknown = || "-".to_owned();
+            let percent = change.percent.map_or_else(unknown, |percent| format!("{percent:+.1} %"));
             let verdict = match change.verdict {
-                Verdict::Better => "better",
-                Verdict::Worse => "WORSE",
-                Verdict::Same => "same",
+                Some(Verdict::Better) => "better",
+                Some(Verdict::Worse) => "WORSE",
+                Some(Verdict::Same) => "same",
+                None => "-",
             };
             let cells = [change.figure.clone(), old, new, percent];
             let words = [change.better, verdict].map(str::to_owned);
@@ -231,7 +253,7 @@ pub(super) mod tests {
     /// A result with fixed figures.
     pub(in super::super) fn document() -> Value {
         json!({
-            "schema": "dsc.bench.proof/1", "version": "0.1.0", "commit": "0123456789ab",
+            "schema": "dsc.bench.proof/1", "version": "0.1.0", "commit": "0123456789ab", "profile": "release",
             "time": "2026-11-22T12:00:00Z", "command": "dsc bench proof --proof work",
             "machine": {"cpu": "Some CPU", "cores": 2, "arch": "x86_64", "os": "linux",
                 "kernel": "6.1", "ram_bytes": 16_u64 << 30, "file_system": "ext4",
@@ -252,6 +274,16 @@ pub(super) mod tests {
         Record::new(value).unwrap()
     }
 
+    fn shown(found: &Comparison) -> String {
+        struct Shown<'a>(&'a Comparison);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.text(f)
+            }
+        }
+        Shown(found).to_string()
+    }
+
     fn change<'c>(found: &'c Comparison, figure: &str) -> &'c Change {
         found.figures.iter().find(|change| change.figure == figure).unwrap()
     }
@@ -262,18 +294,51 @@ pub(super) mod tests {
         value["tag"]["mhs"] = 100.0.into();
         value["tag"]["spread"]["mhs"] = json!([99.0, 101.0]);
         value["tag"]["cycles_per_8"] = 305.0.into();
-        value["work"]["verify_ns"] = 500.0.into();
-        value["work"]["scaling"][1]["rate"] = 157e6.into();
-        let found = compare(&record(document()), &record(value), false).unwrap();
+        value["tag"]["spread"]["cycles_per_8"] = json!([304.0, 306.0]);
+        let found = compare(&record(document()), &record(value.clone()), false).unwrap();
         let tag = change(&found, "tag.mhs");
-        assert_eq!((tag.verdict, tag.better), (Verdict::Better, "higher"));
-        assert!((tag.percent - 25.0).abs() < 1e-9);
-        assert_eq!(change(&found, "tag.cycles_per_8").verdict, Verdict::Same);
-        assert_eq!(change(&found, "tag.ratio_naive").verdict, Verdict::Same);
-        let verify = change(&found, "work.verify_ns");
-        assert_eq!((verify.verdict, verify.better), (Verdict::Worse, "lower"));
-        assert_eq!(change(&found, "work.scaling[threads=2].rate").verdict, Verdict::Same);
+        assert_eq!((tag.verdict, tag.better), (Some(Verdict::Better), "higher"));
+        assert!((tag.percent.unwrap() - 25.0).abs() < 1e-9);
+        assert_eq!(change(&found, "tag.cycles_per_8").verdict, Some(Verdict::Same));
         assert!(found.only_old.is_empty() && found.only_new.is_empty());
+        value["tag"]["spread"]["cycles_per_8"] = json!([320.0, 330.0]);
+        let found = compare(&record(document()), &record(value), false).unwrap();
+        let cycles = change(&found, "tag.cycles_per_8");
+        assert_eq!((cycles.verdict, cycles.better), (Some(Verdict::Worse), "lower"));
+    }
+
+    #[test]
+    fn there_is_no_verdict_without_two_ranges() {
+        let mut value = document();
+        value["work"]["verify_ns"] = 500.0.into();
+        value["tag"]["spread"]["mhs"] = json!([160.0, 160.0]);
+        let found = compare(&record(document()), &record(value), false).unwrap();
+        let verify = change(&found, "work.verify_ns");
+        assert_eq!((verify.percent, verify.verdict), (Some(100.0), None));
+        // A single round is no range.
+        assert_eq!(change(&found, "tag.mhs").verdict, None);
+        assert!(shown(&found).contains("+100.0 %      lower        -"), "{}", shown(&found));
+    }
+
+    #[test]
+    fn a_figure_that_was_zero_changed_by_no_percentage() {
+        let mut old = document();
+        old["work"]["verify_ns"] = 0.into();
+        let found = compare(&record(old), &record(document()), false).unwrap();
+        assert_eq!(change(&found, "work.verify_ns").percent, None);
+        assert_eq!(json!(change(&found, "work.verify_ns"))["percent"], Value::Null);
+        assert!(!shown(&found).contains("inf"), "{}", shown(&found));
+    }
+
+    #[test]
+    fn results_without_a_common_figure_are_refused() {
+        let mut value = document();
+        value["tag"] = Value::Null;
+        value["work"] = Value::Null;
+        for (old, new) in [(value.clone(), document()), (value.clone(), value)] {
+            let failure = compare(&record(old), &record(new), true).unwrap_err();
+            assert_eq!((failure.code(), failure.exit() as u8), ("result-malformed", 8));
+        }
     }
 
     #[test]
@@ -313,6 +378,20 @@ pub(super) mod tests {
         value["options"]["rounds"] = 30.into();
         value["options"]["m"] = 24.into();
         assert!(compare(&record(document()), &record(value), false).is_ok());
+    }
+
+    #[test]
+    fn another_build_profile_is_refused_unless_forced() {
+        let mut value = document();
+        value["profile"] = "debug".into();
+        let (old, new) = (record(document()), record(value.clone()));
+        let failure = compare(&old, &new, false).unwrap_err();
+        assert_eq!((failure.code(), failure.exit() as u8), ("different-options", 4));
+        assert!(failure.message().ends_with("profile is debug, was release"));
+        let forced = compare(&old, &new, true).unwrap();
+        assert_eq!(forced.differences, ["profile is debug, was release"]);
+        value["profile"] = Value::Null;
+        assert!(compare(&old, &record(value), false).is_ok());
     }
 
     #[test]

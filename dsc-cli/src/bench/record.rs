@@ -22,6 +22,9 @@ use crate::{
     output::{Document, json_line},
 };
 
+/// How this program was built; figures of a debug build say little.
+pub(crate) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
 /// The figures of one benchmark.
 pub(crate) trait Body: Serialize {
     const SCHEMA: &'static Schema;
@@ -34,6 +37,8 @@ pub(crate) struct Measured<B> {
     version: &'static str,
     /// The commit it was built from, or `unknown`.
     commit: &'static str,
+    /// [`PROFILE`].
+    profile: &'static str,
     /// When it began, in UTC.
     time: String,
     command: String,
@@ -50,6 +55,7 @@ impl<B: Body> Measured<B> {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("DSC_COMMIT"),
+            profile: PROFILE,
             time: utc(started),
             command: command_line(),
             machine,
@@ -129,12 +135,7 @@ impl Record {
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>, Failure> {
     let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let records = lines.map(|(index, line)| {
-        let value = serde_json::from_str(line);
-        Record::new(value.map_err(|error| {
-            malformed(path, format_args!("line {} is no JSON: {error}", index + 1))
-        })?)
-    });
+    let records = lines.map(|(index, line)| parse(path, line, format_args!("line {}", index + 1)));
     let records: Vec<_> = records.collect::<Result<_, _>>()?;
     if records.is_empty() { Err(malformed(path, "there is no result in it")) } else { Ok(records) }
 }
@@ -144,9 +145,18 @@ pub(crate) fn read_last(path: &Path) -> Result<Record, Failure> {
     let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     let last = last.ok_or_else(|| malformed(path, "there is no result in it"))?;
-    let value = serde_json::from_str(last)
-        .map_err(|error| malformed(path, format_args!("the last line is no JSON: {error}")))?;
-    Record::new(value)
+    parse(path, last, "the last line")
+}
+
+/// The result in a line of the file at `path`; at least one figure is in it.
+fn parse(path: &Path, line: &str, which: impl fmt::Display) -> Result<Record, Failure> {
+    let value = serde_json::from_str(line)
+        .map_err(|error| malformed(path, format_args!("{which} is no JSON: {error}")))?;
+    let record = Record::new(value)?;
+    if record.schema.figures_in(&record.value).is_empty() {
+        return Err(malformed(path, format_args!("{which} has no figure")));
+    }
+    Ok(record)
 }
 
 fn malformed(path: &Path, why: impl fmt::Display) -> Failure {
@@ -194,9 +204,10 @@ mod tests {
     fn the_last_line_counts_and_a_cut_one_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.jsonl");
-        let line = |k: u8| format!("{{\"schema\":\"dsc.bench.proof/1\",\"k\":{k}}}\n");
+        let line =
+            |mhs: u8| format!("{{\"schema\":\"dsc.bench.proof/1\",\"work\":{{\"mhs\":{mhs}}}}}\n");
         fs::write(&path, line(1) + &line(2) + "\n").unwrap();
-        assert_eq!(read_last(&path).unwrap().value["k"], 2);
+        assert_eq!(read_last(&path).unwrap().value["work"]["mhs"], 2);
         assert_eq!(read(&path).unwrap().len(), 2);
         fs::write(&path, line(1) + "{\"sch").unwrap();
         assert_eq!(read_last(&path).unwrap_err().code(), "result-malformed");
@@ -205,6 +216,10 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         assert_eq!(read(&path).unwrap_err().code(), "result-malformed");
         assert_eq!(read_last(&path).unwrap_err().code(), "result-malformed");
+        fs::write(&path, line(1).replace("mhs", "none")).unwrap();
+        let message = read_last(&path).unwrap_err().message().to_owned();
+        assert!(message.ends_with("the last line has no figure"), "{message}");
+        assert_eq!(read(&path).unwrap_err().code(), "result-malformed");
         fs::write(&path, "{}").unwrap();
         assert_eq!(read_last(&path).unwrap_err().code(), "unknown-schema");
         assert_eq!(read_last(&folder.path().join("none")).unwrap_err().code(), "file-not-found");

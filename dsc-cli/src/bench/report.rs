@@ -52,7 +52,8 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Shown<F> {
 
 /// Where a result comes from, by name.
 fn origin(record: &Record) -> [(&'static str, String); 6] {
-    let version = format!("{} ({})", record.text("commit"), record.text("version"));
+    let [commit, version, profile] = ["commit", "version", "profile"].map(|name| record.text(name));
+    let version = format!("{commit} ({version}, {profile} build)");
     let options = record.value["options"].as_object();
     let options = options.into_iter().flatten().filter(|(_, value)| !value.is_null());
     let options: Vec<_> = options.map(|(name, value)| format!("{name} {value}")).collect();
@@ -220,7 +221,7 @@ mod tests {
 
 - machine: Some CPU, 2 cores, 16.0 GiB RAM, linux 6.1, ext4, huge pages: madvise, load before 0.25
 - noise: other programs took 2.5 % of the processors, the host 0.0 %
-- commit: 0123456789ab (0.1.0)
+- commit: 0123456789ab (0.1.0, release build)
 - command: `dsc bench proof --proof work`
 - options: rounds 3, threads 2
 - time: 2026-11-22T12:00:00Z

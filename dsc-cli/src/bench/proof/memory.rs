@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Bench, MINER, Scale, Spread,
+    Bench, MINER, Options, Scale, Spread,
     engine::{self, Overruns},
     scaling, section, size_of_values,
     tag::{Batch, Tag},
@@ -30,14 +30,12 @@ use crate::{
     exit::Failure,
 };
 
-/// Random accesses that do not wait for each other, as many as walks that the engine keeps in
-/// flight.
-const IN_FLIGHT: usize = 256;
+/// Reads started before the first is waited for: the engine fetches as many look-ups ahead (`LEAD`
+/// of its walks).
+const IN_FLIGHT: usize = 32;
 /// Bytes for each entry while walks are measured: the engine's table, the sorted array, and as much
 /// as the table once more.
 const RAM_PER_ENTRY: u64 = 28;
-/// Bytes fetched by one access.
-const LINE: usize = 64;
 
 /// What is known of the table and its walks.
 #[derive(Debug, Serialize)]
@@ -50,7 +48,7 @@ struct Memory {
     /// Two tags for each entry, on all threads.
     build_limit: f64,
     lookups_per_second: f64,
-    /// Independent reads of a table of this size, on all threads.
+    /// Independent random reads of eight bytes in as much memory, on all threads.
     random_access_limit: f64,
     one_thread_lookups_per_second: f64,
     /// The same on one thread.
@@ -69,13 +67,19 @@ struct Memory {
     build_scaling: Vec<Scale>,
 }
 
-/// Fails if the system says that it has less RAM than `needed`.
-fn check_ram(needed: u64) -> Result<(), Failure> {
-    let lacking = crate::memory::available_bytes().filter(|available| *available < needed);
-    lacking.map_or(Ok(()), |available| {
-        let message = format!("{needed} bytes of RAM are needed, {available} are available");
-        Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))
-    })
+/// Fails if measuring needs more RAM than the system has, or than building may take.
+pub(super) fn check_ram(options: &Options) -> Result<(), Failure> {
+    let entries = size_of_values(options.m);
+    let available = crate::memory::available_bytes();
+    enough(entries.saturating_mul(RAM_PER_ENTRY), available, "available")?;
+    // What the engine takes beyond the entries it says itself.
+    enough(entries.saturating_mul(8), options.memory_bytes, "allowed")
+}
+
+fn enough(needed: u64, limit: Option<u64>, what: &str) -> Result<(), Failure> {
+    let Some(limit) = limit.filter(|limit| *limit < needed) else { return Ok(()) };
+    let message = format!("{needed} bytes of RAM are needed, {limit} are {what}");
+    Err(Failure::no_space("not-enough-memory", message).with_hint("choose a smaller --m"))
 }
 
 /// A pool of `threads` threads.
@@ -105,7 +109,6 @@ pub(super) fn sorted_records(pool: &ThreadPool, bits: u8) -> Vec<u64> {
 
 /// Measures the section.
 pub(super) fn measure(bench: &Bench<'_>, entry: &Entry, tag: &Tag) -> Result<Value, Failure> {
-    check_ram(size_of_values(bench.options.m).saturating_mul(RAM_PER_ENTRY))?;
     let engine = engine::build(entry, &[("m", bench.options.m.into())])?;
     let (builds, mut prover) = builds(bench, &*engine)?;
     let walks = walks(bench, &mut *prover)?;
@@ -193,7 +196,7 @@ struct Walks {
 
 fn walks(bench: &Bench<'_>, prover: &mut dyn Prover) -> Result<Walks, Failure> {
     let records = sorted_records(&pool(bench.threads_max())?, bench.options.m);
-    let (table, overruns) = (Lines::new(prover.footprint().ram_bytes)?, Overruns::default());
+    let (table, overruns) = (Words::new(prover.footprint().ram_bytes)?, Overruns::default());
     let prover = RefCell::new(prover);
     let mut contenders: Vec<Contender<'_>> = Vec::new();
     for &threads in &bench.threads {
@@ -231,54 +234,61 @@ fn searches(records: &[u64]) -> impl FnMut() -> u64 {
     }
 }
 
-/// An array as large as the engine's table, on huge pages where the system grants them.
-struct Lines {
-    map: MmapMut,
-    count: u64,
-}
+/// Memory as large as the engine's table, on huge pages where the system grants them.
+struct Words(MmapMut);
 
-impl Lines {
+impl Words {
     fn new(bytes: u64) -> Result<Self, Failure> {
         let none = |error| Failure::no_space("not-enough-memory", error);
-        // The upper half of a state chooses a line: 256 GiB at most.
-        let count = (bytes / LINE as u64).clamp(1, 1 << 32);
-        let len = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(LINE);
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX).max(8);
         let mut map = MmapMut::map_anon(len).map_err(none)?;
         #[cfg(target_os = "linux")]
         let _: Result<(), _> = map.advise(memmap2::Advice::HugePage); // a wish: refused, smaller pages serve
         // Pages that were never written are all one page of zeros.
-        for (number, line) in map.chunks_exact_mut(LINE).enumerate() {
-            line[..8].copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9).to_le_bytes());
-        }
-        Ok(Self { map, count })
+        map.fill(1);
+        Ok(Self(map))
     }
 
-    /// Chains of reads, each of which needs what the one before read; the chains are independent.
+    /// Independent reads of eight bytes, [`IN_FLIGHT`] at a time.
     fn reads(&self, seed: u64) -> Batch<'_> {
-        let mut draw = Draw::new(seed);
-        let mut states: [u64; IN_FLIGHT] = std::array::from_fn(|_| draw.next());
+        const BLOCKS: usize = 256;
+        let (words, _) = self.0.as_chunks::<8>();
+        let mut random = Draw::new(seed).next();
         Box::new(move || {
-            for state in &mut states {
-                // As little as will do, so that the processor waits for memory and not for this.
-                let mixed = (*state ^ self.line(*state)).wrapping_mul(0xd134_2543_de82_ef95);
-                *state = mixed.rotate_left(32);
+            let mut sum = 0;
+            for _ in 0..BLOCKS {
+                let mut places = [0; IN_FLIGHT];
+                for place in &mut places {
+                    // As little as will do, so that the processor waits for memory and not for this.
+                    random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    *place = scaled(random, words.len());
+                }
+                sum = places.iter().fold(sum, |sum, &at| sum ^ u64::from_le_bytes(words[at]));
             }
-            IN_FLIGHT as u64
+            black_box(sum);
+            (BLOCKS * IN_FLIGHT) as u64
         })
     }
+}
 
-    /// The first word of the line that `state` chooses.
-    #[allow(clippy::cast_possible_truncation, reason = "the array is in memory")]
-    fn line(&self, state: u64) -> u64 {
-        let number = ((state >> 32) * self.count) >> 32;
-        let start = number as usize * LINE;
-        self.map[start..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
-    }
+/// The place below `count` that `random` chooses.
+#[allow(clippy::cast_possible_truncation, reason = "below the count")]
+const fn scaled(random: u64, count: usize) -> usize {
+    ((random as u128 * count as u128) >> 64) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lacking_memory_is_told_before() {
+        assert!(enough(5, None, "available").is_ok());
+        assert!(enough(5, Some(5), "available").is_ok());
+        let failure = enough(5, Some(4), "allowed").unwrap_err();
+        assert_eq!((failure.code(), failure.exit() as u8), ("not-enough-memory", 10));
+        assert_eq!(failure.message(), "5 bytes of RAM are needed, 4 are allowed");
+    }
 
     #[test]
     fn the_naive_table_holds_every_input_once_and_is_sorted() {
@@ -291,10 +301,10 @@ mod tests {
     }
 
     #[test]
-    fn reads_go_to_every_part_of_the_array() {
-        let lines = Lines::new(1 << 16).unwrap();
-        assert_eq!((lines.count, lines.reads(1)()), (1024, IN_FLIGHT as u64));
-        let word = |number: u64| number.wrapping_mul(0x9e37_79b9);
-        assert_eq!((lines.line(0), lines.line(u64::MAX)), (0, word(1023)));
+    fn reads_go_to_every_part_of_the_memory() {
+        assert_eq!((scaled(0, 1000), scaled(u64::MAX, 1000), scaled(1 << 63, 1000)), (0, 999, 500));
+        let words = Words::new(1 << 16).unwrap();
+        assert_eq!(words.reads(1)(), 256 * 32);
+        assert_eq!(Words::new(0).unwrap().reads(1)(), 256 * 32);
     }
 }

@@ -122,6 +122,11 @@ fn asked(options: &Options, kinds: &[ProofKind]) -> Result<Value, Failure> {
     Ok(asked)
 }
 
+/// Fails if the engines of `kinds` cannot have the RAM that measuring them takes.
+pub(crate) fn check_ram(options: &Options, kinds: &[ProofKind]) -> Result<(), Failure> {
+    if measures(kinds, "memory") { memory::check_ram(options) } else { Ok(()) }
+}
+
 /// Bytes of disk that the engines of `kinds` need while they are measured.
 pub(crate) fn disk_bytes(options: &Options, kinds: &[ProofKind]) -> u64 {
     if measures(kinds, "space") { space::disk_bytes(options.k) } else { 0 }

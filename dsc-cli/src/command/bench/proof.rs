@@ -82,7 +82,11 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let (options, kinds, clock) = (args.options(), args.kinds(), SystemClock::new());
     let started = clock.unix();
     args.out.as_deref().map_or(Ok(()), record::check_appendable)?;
+    proof::check_ram(&options, &kinds)?;
     let folder = folder(args.folder.as_deref(), proof::disk_bytes(&options, &kinds))?;
+    if record::PROFILE == "debug" {
+        note("this is a debug build: measure with `cargo build --release`");
+    }
     let watched = Watched::new(context)?;
     // Before the run, so that the load is that of others.
     let machine = Machine::here(folder.path());

@@ -23,7 +23,7 @@ pub(super) struct Compare {
     /// Results of now; the last line counts
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// Compare results of different machines or options all the same
+    /// Compare results of different machines, options or build profiles all the same
     #[arg(long)]
     force: bool,
 }
