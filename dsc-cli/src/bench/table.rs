@@ -69,7 +69,8 @@ impl Table {
     pub(crate) fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&self.head]).map(|row| row[column].len());
-            cells.max().unwrap_or_default()
+            // More than a width that can be asked for stands out, and nothing else.
+            cells.max().unwrap_or_default().min(usize::from(u16::MAX))
         };
         let widths: Vec<_> = (0..self.head.len()).map(width).collect();
         for row in [&self.head].into_iter().chain(&self.rows) {

@@ -168,6 +168,14 @@ pub(super) fn is_named(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Opens `path` for reading if it is a file: opening a pipe would wait for whoever writes to it.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    if path.metadata()?.is_file() {
+        return File::open(path);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
+
 /// Makes the names in `folder` durable.
 #[cfg(unix)]
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -182,6 +190,14 @@ pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = open_file(folder.path()).unwrap_err();
+        assert_eq!(error.to_string(), "not a regular file");
+        assert!(open_file(tempfile::NamedTempFile::new().unwrap().path()).is_ok());
+    }
 
     #[test]
     fn parts_are_written_whole_wherever_the_system_stopped() {

@@ -6,14 +6,14 @@
 //!    that plotting makes.
 //! 2. The file is only read; whatever its bytes are, the check ends with a report or an error.
 
-use std::{collections::BTreeSet, fs::File, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use thiserror::Error;
 
 use super::{
     super::{BuildError, Progress, ThreadsError, pairs::Pair, pool},
     census::{self, Census, Rebuilt},
-    file::AlignedBytes,
+    file::{AlignedBytes, open_file},
     lookup::{io_fault, read_pages},
     scan::{FAULTS_MAX, Subject, Upkeep, Verdict, entry_fault},
     vault::{DROPPED_AT, Fault, Header, PAGE_LEN, PAIRS_AT, VaultError, VaultId, read_bucket},
@@ -83,7 +83,7 @@ pub fn check(
     upkeep: &Upkeep,
     progress: &dyn Progress,
 ) -> Result<Report, CheckError> {
-    let subject = File::open(path)
+    let subject = open_file(path)
         .map_err(|error| io_fault(0, &error))
         .and_then(|file| Subject::new(path, file, upkeep.id.as_ref()))
         .and_then(Subject::complete)

@@ -26,7 +26,7 @@ use memmap2::Mmap;
 
 use super::{
     super::{LookupMode, direct, pairs::Pair},
-    file::{AlignedBytes, advise_random, read_exact_at},
+    file::{AlignedBytes, advise_random, open_file, read_exact_at},
     vault::{Fault, Header, PAGE_LEN, Page, VaultError, VaultId, offset_of, read_bucket},
 };
 
@@ -75,7 +75,7 @@ impl Vault {
     ///
     /// [`VaultError`] if there is no header that this program can read.
     pub fn read_header(path: &Path) -> Result<Header, VaultError> {
-        let header = File::open(path)
+        let header = open_file(path)
             .map_err(|error| io_fault(0, &error))
             .and_then(|file| header_of(&file))
             .map_err(|fault| VaultError::new(path, fault))?;
@@ -83,7 +83,7 @@ impl Vault {
     }
 
     fn try_open(path: &Path, mode: LookupMode) -> Result<Self, Fault> {
-        let file = File::open(path).map_err(|error| io_fault(0, &error))?;
+        let file = open_file(path).map_err(|error| io_fault(0, &error))?;
         let header = header_of(&file)?;
         if !header.complete {
             return Err(Fault::Incomplete);

@@ -100,7 +100,10 @@ pub fn plot(
     let partial = target.lock()?;
     let (journal, done) = target.journal(&partial)?;
     let mut plotted = Plotted { target, partial, journal, done };
-    let finished = plotted.target.reserve(&plotted.partial).and_then(|()| {
+    // What only lacks its name takes no more room.
+    let whole = plotted.is_whole();
+    let reserved = if whole { Ok(()) } else { plotted.target.reserve(&plotted.partial) };
+    let finished = reserved.and_then(|()| {
         plotted.write_missing(&pool, progress)?;
         plotted.finish().map_err(|source| plotted.target.error(source))
     });
@@ -260,6 +263,10 @@ struct Plotted<'a> {
 }
 
 impl Plotted<'_> {
+    fn is_whole(&self) -> bool {
+        self.done.iter().all(Option::is_some)
+    }
+
     fn is_empty(&self) -> bool {
         self.done.iter().all(Option::is_none)
     }
@@ -270,7 +277,7 @@ impl Plotted<'_> {
         pool: &ThreadPool,
         progress: &dyn Progress,
     ) -> Result<(), PlotError> {
-        if self.done.iter().all(Option::is_some) {
+        if self.is_whole() {
             return Ok(());
         }
         let plan = self.target.plan;
@@ -441,10 +448,12 @@ mod tests {
         assert_eq!(free_bytes(&folder.path().join("none")), None);
     }
 
+    /// Stops a plot of k = 16 when it has sorted so many of its 16 partitions.
     struct StopAt(u64, AtomicBool);
     impl Progress for StopAt {
         fn update(&self, stage: &'static str, done: u64, _total: u64) {
-            self.1.fetch_or(stage == "sort" && done >= self.0, Ordering::Relaxed);
+            let sorted = (2 << 16) + self.0 * (1 << 12);
+            self.1.fetch_or(stage == "sort" && done >= sorted, Ordering::Relaxed);
         }
         fn is_cancelled(&self) -> bool {
             self.1.load(Ordering::Relaxed)
@@ -481,7 +490,9 @@ mod tests {
         let (journal, done) = target.journal(&partial).unwrap();
         target.reserve(&partial).unwrap();
         let mut plotted = Plotted { target, partial, journal, done };
-        let pool = Resources::new(folder.path()).pool().unwrap();
+        // As many threads as were planned for.
+        let resources = Resources { threads: 1, ..Resources::new(folder.path()) };
+        let pool = resources.pool().unwrap();
         plotted.write_missing(&pool, &NoProgress).unwrap();
         fs::remove_file(plotted.target.partial()).unwrap();
         let _other = plotted.target.lock().unwrap();

@@ -26,7 +26,7 @@ use thiserror::Error;
 use super::{
     super::{BuildError, Progress, ThreadsError, pool},
     census::{Census, Rebuilt},
-    file::{drop_cache, free_bytes, read_exact_at, write_all_at},
+    file::{drop_cache, free_bytes, open_file, read_exact_at, write_all_at},
     scan::{Subject, Upkeep},
     vault::{Header, PAGE_LEN, Page, VaultError, offset_of},
 };
@@ -130,6 +130,8 @@ pub fn repair(
 /// Opens the file for this process alone.
 fn lock(path: &Path) -> Result<File, RepairError> {
     let failed = |source| RepairError::Io { path: path.to_owned(), source };
+    // A pipe would not open before somebody writes to it.
+    open_file(path).map_err(failed)?;
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
