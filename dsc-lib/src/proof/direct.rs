@@ -7,7 +7,7 @@ use std::fs::File;
 
 /// Asks the file system for direct input and output; tells whether it agreed.
 ///
-/// Offsets, lengths and addresses then have to be multiples of [`ALIGNMENT`].
+/// Offsets, lengths and addresses then have to be multiples of 4096.
 #[cfg(target_os = "linux")]
 pub(super) fn enable(file: &File) -> bool {
     set(file, true)

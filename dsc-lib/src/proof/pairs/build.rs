@@ -33,6 +33,7 @@ use super::{
     plan::GROUP_BITS,
     queue::{List, Queue},
     scatter::Scatter,
+    stage::Stage,
     top,
 };
 
@@ -44,37 +45,10 @@ const STEP: u64 = 1 << 16;
 /// The passes over all values.
 const PASSES: u64 = 3;
 
-/// Counts what all threads have done of one pass, in values of the whole build.
-struct Stage<'a> {
-    progress: &'a dyn Progress,
-    name: &'static str,
-    done: AtomicU64,
-    total: u64,
-    /// Values that a partition stands for.
-    share: u64,
-}
-
-impl<'a> Stage<'a> {
-    fn new(progress: &'a dyn Progress, plan: &Plan, pass: u64, name: &'static str) -> Self {
-        let values = plan.size.values();
-        Self {
-            progress,
-            name,
-            done: AtomicU64::new(pass * values),
-            total: PASSES * values,
-            share: values >> plan.partition_bits,
-        }
-    }
-
-    fn advance(&self, values: u64) -> Result<(), BuildError> {
-        let done = self.done.fetch_add(values, Ordering::Relaxed) + values;
-        self.progress.update(self.name, done, self.total);
-        if self.progress.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(()) }
-    }
-
-    fn advance_partitions(&self, count: u64) -> Result<(), BuildError> {
-        self.advance(count * self.share)
-    }
+/// Pass `number` from 0, counted in values of the whole build.
+fn pass<'p>(progress: &'p dyn Progress, plan: &Plan, number: u64, name: &'static str) -> Stage<'p> {
+    let values = plan.size.values();
+    Stage::new(progress, name, number * values, PASSES * values)
 }
 
 /// Turns lists by thread and partition into lists by partition.
@@ -121,7 +95,7 @@ fn hash<'a>(
     // The second level begins to be filled while most of the first is still there.
     arena.begin(plan.tails(), plan.tails() + plan.reading());
     let (values, next) = (plan.size.values(), AtomicU64::new(0));
-    let stage = Stage::new(progress, plan, 0, "hash");
+    let stage = pass(progress, plan, 0, "hash");
     let hash_some = || {
         let (mut lists, mut tags) = (Scatter::new(arena, plan.partitions()), vec![0; BATCH]);
         loop {
@@ -164,7 +138,7 @@ fn pair_up<'a>(
     hashed: Vec<List<'a>>,
 ) -> Result<Vec<List<'a>>, BuildError> {
     arena.begin(plan.tails(), plan.reading());
-    let stage = Stage::new(progress, plan, 1, "match");
+    let stage = pass(progress, plan, 1, "match");
     let queue = Queue::new(arena, hashed.into_iter().enumerate().collect());
     let pair_some = || {
         let mut matcher = Matcher::new(levels, plan, arena);
@@ -172,7 +146,7 @@ fn pair_up<'a>(
             matcher.match_partition(&list);
             arena.give(list);
             matcher.found.check()?;
-            stage.advance_partitions(1)?;
+            stage.advance(plan.partition_values())?;
         }
         matcher.finish()
     };
@@ -310,7 +284,7 @@ impl<'a> Partitions<'_, 'a> {
         store: impl Fn(usize, O, Sorted<'_>) -> Result<(), BuildError> + Sync,
     ) -> Result<(), BuildError> {
         let (levels, plan, arena) = (self.levels, self.plan, self.arena);
-        let stage = Stage::new(progress, plan, 2, "sort");
+        let stage = pass(progress, plan, 2, "sort");
         let outputs: Vec<_> = outputs.into_iter().map(Mutex::new).collect();
         let wanted = |(index, list): (usize, List<'a>)| {
             if lock(&outputs[index]).is_some() {
@@ -320,7 +294,7 @@ impl<'a> Partitions<'_, 'a> {
             None
         };
         let lists: Vec<_> = self.lists.into_iter().enumerate().filter_map(wanted).collect();
-        stage.advance_partitions((outputs.len() - lists.len()) as u64)?;
+        stage.advance((outputs.len() - lists.len()) as u64 * plan.partition_values())?;
         let queue = Queue::new(arena, lists);
         arena.run(pool, Some(&queue), || {
             let mut workshop = Workshop::new(plan);
@@ -332,7 +306,7 @@ impl<'a> Partitions<'_, 'a> {
                 if let Some(output) = lock(&outputs[index]).take() {
                     store(index, output, sorted)?;
                 }
-                stage.advance_partitions(1)?;
+                stage.advance(plan.partition_values())?;
             }
             Ok(())
         })?;
@@ -370,6 +344,23 @@ fn planned_table(levels: &Levels, plan: &Plan) -> Vec<Placed> {
     parts.concat()
 }
 
+/// The whole table of `levels`, made by sorting.
+#[cfg(test)]
+pub(super) fn naive_table(levels: &Levels) -> Vec<Placed> {
+    let tag = |x| (top(levels.level1.tag(x), levels.size.bits() - 1), x);
+    let mut tags: Vec<(u64, u64)> = (0..levels.size.values()).map(tag).collect();
+    tags.sort_unstable();
+    let mut placed = Vec::new();
+    for group in tags.chunk_by(|left, right| left.0 == right.0) {
+        for (index, (_, x2)) in group.iter().enumerate() {
+            let pairs = group[..index].iter().map(|(_, x1)| Pair(x1 | x2 << 32));
+            placed.extend(pairs.map(|pair| Placed { e: levels.level2.tag(pair.0), pair }));
+        }
+    }
+    placed.sort_unstable();
+    placed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,26 +374,10 @@ mod tests {
         Levels::new(Size::new(k).unwrap(), contexts, &[b"build"])
     }
 
-    fn naive_table(k: u8) -> Vec<Placed> {
-        let levels = levels(k);
-        let mut tags: Vec<(u64, u64)> =
-            (0..1 << k).map(|x| (top(levels.level1.tag(x), u32::from(k) - 1), x)).collect();
-        tags.sort_unstable();
-        let mut placed = Vec::new();
-        for group in tags.chunk_by(|left, right| left.0 == right.0) {
-            for (index, (_, x2)) in group.iter().enumerate() {
-                let pairs = group[..index].iter().map(|(_, x1)| Pair(x1 | x2 << 32));
-                placed.extend(pairs.map(|pair| Placed { e: levels.level2.tag(pair.0), pair }));
-            }
-        }
-        placed.sort_unstable();
-        placed
-    }
-
     #[test]
     fn the_table_is_the_naive_one_for_any_number_of_threads() {
         for k in [16, 17] {
-            let expected = naive_table(k);
+            let expected = naive_table(&levels(k));
             for threads in [1, 2, 3] {
                 assert_eq!(whole_table(&levels(k), threads), expected, "k {k}, {threads} threads");
             }
@@ -412,7 +387,7 @@ mod tests {
     #[test]
     fn the_table_does_not_depend_on_memory() {
         for k in [16, 18] {
-            let expected = naive_table(k);
+            let expected = naive_table(&levels(k));
             for threads in [1, 3] {
                 let size = Size::new(k).unwrap();
                 let Err(BuildError::RamTooSmall { needed, .. }) = Plan::within(size, threads, 0)

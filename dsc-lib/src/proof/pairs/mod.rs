@@ -22,6 +22,7 @@ mod plan;
 mod queue;
 mod scatter;
 mod select;
+mod stage;
 
 pub(super) use arena::{Arena, temporary_file};
 #[cfg(test)]

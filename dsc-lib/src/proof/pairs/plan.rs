@@ -123,6 +123,11 @@ impl Plan {
         1 << self.partition_bits
     }
 
+    /// Values, or entries expected, in a partition.
+    pub(super) const fn partition_values(&self) -> u64 {
+        self.size.values() >> self.partition_bits
+    }
+
     /// log2 of the groups in a partition.
     pub(super) fn group_bits(&self) -> u32 {
         self.size.bits() - self.partition_bits - GROUP_BITS

@@ -15,13 +15,13 @@
     reason = "hot loops over our own records; `Size` bounds every shift and index"
 )]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use rayon::{ThreadPool, prelude::*};
 
 use super::{
     super::{BuildError, Progress},
-    Levels, Pair, Placed, Size, top,
+    Levels, Pair, Placed, Size,
+    stage::Stage,
+    top,
 };
 
 /// Tags computed at once: inputs and outputs stay in the first-level cache.
@@ -57,7 +57,7 @@ pub(in super::super) fn select(
     wanted: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Selected, BuildError> {
     let plan = Plan::new(levels.size, pool.current_num_threads(), ram_bytes_max)?;
-    let stage = Stage { progress, done: AtomicU64::new(0), total: plan.steps() };
+    let stage = Stage::new(progress, "select", 0, plan.steps());
     pool.install(|| {
         let (mut lists, mut pairs, mut placed) = (Lists::new(&plan), 0, Vec::new());
         for pass in 0..plan.passes {
@@ -144,21 +144,6 @@ impl Plan {
 
 fn match_values(size: Size) -> u64 {
     size.values() / 2
-}
-
-/// Counts what all tasks have done.
-struct Stage<'a> {
-    progress: &'a dyn Progress,
-    done: AtomicU64,
-    total: u64,
-}
-
-impl Stage<'_> {
-    fn advance(&self, count: u64) -> Result<(), BuildError> {
-        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
-        self.progress.update("select", done, self.total);
-        if self.progress.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(()) }
-    }
 }
 
 /// The values of one slice, by task and part: match bits within the slice above, `x` below.
@@ -322,7 +307,9 @@ impl<'a> Matcher<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::{super::build::naive_table, *};
     use crate::{
         hash::Context,
         proof::{NoProgress, pool},
@@ -331,22 +318,6 @@ mod tests {
     fn levels(k: u8) -> Levels {
         let contexts = [Context::SpaceTable1, Context::SpaceTable2];
         Levels::new(Size::new(k).unwrap(), contexts, &[b"select"])
-    }
-
-    fn naive_table(levels: &Levels) -> Vec<Placed> {
-        let bits = levels.size.bits() - 1;
-        let tag = |x| (top(levels.level1.tag(x), bits), x);
-        let mut tags: Vec<(u64, u64)> = (0..levels.size.values()).map(tag).collect();
-        tags.sort_unstable();
-        let mut placed = Vec::new();
-        for group in tags.chunk_by(|left, right| left.0 == right.0) {
-            for (index, (_, x2)) in group.iter().enumerate() {
-                let pairs = group[..index].iter().map(|(_, x1)| Pair(x1 | x2 << 32));
-                placed.extend(pairs.map(|pair| Placed { e: levels.level2.tag(pair.0), pair }));
-            }
-        }
-        placed.sort_unstable();
-        placed
     }
 
     #[test]
