@@ -24,7 +24,7 @@ use dsc_lib::{
         wallet::{End, Order, Payment},
     },
     testing::{self, ALICE, CAROL, METRONOME, MINER, Unhurried, address, coins},
-    transaction::{Memo, Payments, Transaction},
+    transaction::{Encoded, Memo, Payments},
     units::{Amount, Height, Millis},
 };
 
@@ -111,18 +111,18 @@ impl Servers {
         })
     }
 
-    fn submit(&mut self, transactions: &[Transaction]) -> anyhow::Result<Answer> {
+    fn submit(&mut self, transactions: &[Encoded]) -> anyhow::Result<Answer> {
         let chain = self.blockchain.ledger().state().chain().hash();
         let mut outcomes = Vec::new();
         for transaction in transactions {
-            outcomes.push(self.pool.submit(Arc::new(transaction.clone().check(&chain)?)));
+            outcomes.push(self.pool.submit(Arc::new(transaction.decode().check(&chain)?)));
         }
         Ok(Answer::TransactionsSubmitted(outcomes))
     }
 
     fn take(&mut self, height: Height) -> Answer {
         let taken = self.pool.take(height);
-        Answer::Transactions(taken.iter().map(|taken| taken.transaction().clone()).collect())
+        Answer::Transactions(taken.iter().map(|taken| taken.encoded().clone()).collect())
     }
 }
 

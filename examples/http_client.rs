@@ -24,7 +24,7 @@ use dsc_lib::{
         Active, Answer, Call, Lost, Next,
         wallet::{End, Order, Payment},
     },
-    transaction::{self, Memo, Payments, Transaction},
+    transaction::{self, Encoded, Memo, Payments},
     units::{Amount, Millis},
 };
 use serde::de::DeserializeOwned;
@@ -113,7 +113,7 @@ impl Servers {
     }
 
     /// Sends the canonical encoding of a list: its count and the transactions.
-    fn submit(&self, transactions: &[Transaction]) -> anyhow::Result<Answer> {
+    fn submit(&self, transactions: &[Encoded]) -> anyhow::Result<Answer> {
         let mut body = (transactions.len() as u64).to_le_bytes().to_vec();
         for transaction in transactions {
             body.extend(codec::encode(transaction));

@@ -17,7 +17,7 @@ use crate::{
     keys::{SecretKey, Signature},
     merkle,
     proof::{ENGINE_COUNT, ProofEntry},
-    transaction::Transaction,
+    transaction::Encoded,
     units::{Height, Millis, Target},
 };
 
@@ -88,7 +88,7 @@ pub struct Block {
     /// At most one proof per engine, in the order of engines.
     pub proofs: Proofs,
     /// Transactions in the order they are applied.
-    pub transactions: List<Transaction, 0, BLOCK_TRANSACTIONS_MAX>,
+    pub transactions: List<Encoded, 0, BLOCK_TRANSACTIONS_MAX>,
 }
 
 /// Returns the root of the tree over proof entries.

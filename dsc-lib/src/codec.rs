@@ -72,6 +72,15 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
     bincode::encode_to_vec(value, CONFIG).expect("our Encode implementations do not fail")
 }
 
+/// Returns the encoding of a list of values that are encoded already.
+pub fn encode_list<'a>(items: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let len: usize = items.clone().map(<[u8]>::len).sum();
+    let mut bytes = Vec::with_capacity(len.saturating_add(8));
+    bytes.extend((items.len() as u64).to_le_bytes());
+    items.for_each(|item| bytes.extend_from_slice(item));
+    bytes
+}
+
 /// Reads exactly one value from all of `bytes`.
 ///
 /// # Errors
@@ -154,6 +163,11 @@ impl<T, const MIN: usize, const MAX: usize> List<T, MIN, MAX> {
         self.0
     }
 
+    /// The bounds, for those who read a list by hand.
+    pub(crate) fn check_len(count: u64) -> Result<usize, BincodeError> {
+        Self::check(count).map_err(|error| malformed(error.to_string()))
+    }
+
     fn check(count: u64) -> Result<usize, ListError> {
         usize::try_from(count).ok().filter(|count| (MIN..=MAX).contains(count)).ok_or(ListError {
             count,
@@ -195,7 +209,7 @@ impl<T: Encode, const MIN: usize, const MAX: usize> Encode for List<T, MIN, MAX>
 
 impl<C, T: Decode<C>, const MIN: usize, const MAX: usize> Decode<C> for List<T, MIN, MAX> {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
-        let count = Self::check(u64::decode(decoder)?).map_err(|e| malformed(e.to_string()))?;
+        let count = Self::check_len(u64::decode(decoder)?)?;
         let mut items = Vec::with_capacity(count.min(RESERVE_MAX));
         for _ in 0..count {
             items.push(T::decode(decoder)?);
@@ -248,6 +262,7 @@ mod tests {
         let list = Few::new(vec![1, 2]).unwrap();
         let bytes = encode(&list);
         assert_eq!(bytes, [2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0]);
+        assert_eq!(bytes, encode_list([&[1, 0][..], &[2, 0]].into_iter()));
         assert_eq!(decode::<Few>(&bytes), Ok(list));
     }
 

@@ -19,6 +19,7 @@ use crate::{
     keys::PublicKey,
     proof::{self, ENGINE_COUNT, ENGINES, Entry, ParamError, ProofEngine, ProofKind},
     retarget::TargetLimits,
+    transaction::Checker,
     units::{Amount, Height, Millis, Target},
 };
 
@@ -199,7 +200,8 @@ impl Genesis {
         let engines =
             engines.map(|(entry, genesis)| build(entry, genesis)).collect::<Result<_, _>>()?;
         let hash = self.hash();
-        Ok(Chain(Arc::new(Parts { hash, metronomes, engines, genesis: self })))
+        let checker = Checker::new(hash);
+        Ok(Chain(Arc::new(Parts { hash, metronomes, engines, checker, genesis: self })))
     }
 
     fn check_header(&self) -> Result<(), GenesisError> {
@@ -272,6 +274,7 @@ struct Parts {
     genesis: Genesis,
     metronomes: BTreeMap<Address, PublicKey>,
     engines: Vec<Box<dyn ProofEngine>>,
+    checker: Checker,
 }
 
 impl Chain {
@@ -303,6 +306,11 @@ impl Chain {
     /// The key a block with this metronome key id must be signed by, if genesis authorises it.
     pub fn metronome(&self, id: &Address) -> Option<&PublicKey> {
         self.0.metronomes.get(id)
+    }
+
+    /// Checks transactions for this chain, no signature twice.
+    pub fn checker(&self) -> &Checker {
+        &self.0.checker
     }
 
     /// The targets of the first block.

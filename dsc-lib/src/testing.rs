@@ -195,7 +195,7 @@ mod ledger {
 
     /// Checks `transaction` for the chain of `state`.
     pub fn checked(state: &State, transaction: Transaction) -> Arc<CheckedTransaction> {
-        Arc::new(transaction.check(&state.chain().hash()).unwrap())
+        Arc::new(state.chain().checker().check(transaction.into()).unwrap())
     }
 
     /// What a metronome would put into the block after `state`, one interval later.

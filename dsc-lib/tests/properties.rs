@@ -17,7 +17,7 @@ use dsc_lib::{
     testing::{
         self, ALICE, BOB, CAROL, MINER, Miners, address, chain, genesis, proposal, unchecked,
     },
-    transaction::{Draft, Memo, Payment, Payments, Transaction},
+    transaction::{Draft, Encoded, Memo, Payment, Payments, Transaction},
     units::{Amount, Height, Millis, Target},
 };
 use proptest::{array::uniform32, collection::vec, option, prelude::*, test_runner::TestRunner};
@@ -194,6 +194,7 @@ prop_compose! {
         proofs in proofs(),
         transactions in vec(transaction(), 0..3),
     ) -> Block {
+        let transactions = transactions.iter().map(Encoded::from).collect();
         let transactions = List::new(transactions).unwrap();
         Block { header, proofs, transactions }
     }
@@ -313,7 +314,7 @@ impl Wish {
 /// the fees.
 fn supply_after(state: &State, block: &CheckedBlock) -> Amount {
     let before = state.supply();
-    let fees = block.transactions().iter().map(|t| t.transaction().fee);
+    let fees = block.transactions().iter().map(|t| t.fee());
     let fees = Amount::checked_sum(fees).unwrap();
     match block.winner() {
         Some(_) => before.checked_add(state.chain().reward(block.header().height)).unwrap(),
@@ -334,7 +335,7 @@ fn play(ledger: &mut Ledger, miners: &mut Miners, proving: bool, wishes: &[Wish]
     let mut sent = [0; 4];
     let candidates: Vec<_> = wishes.iter().map(|wish| wish.sign(state, &mut sent)).collect();
     let candidates: Vec<_> =
-        candidates.into_iter().filter(|t| t.clone().check(&state.chain().hash()).is_ok()).collect();
+        candidates.into_iter().filter(|t| t.check(&state.chain().hash()).is_ok()).collect();
     let count = candidates.len();
     let proofs = if proving { miners.mine(state) } else { vec![] };
     let (block, left_out) =

@@ -191,7 +191,7 @@ fn bad_transactions_of_the_pool_are_left_out_and_named() {
     let forged = transaction::Transaction { fee: coins(2), ..pay(&BOB, 0, address(&ALICE), 1) };
     let early = pay(&BOB, 7, address(&ALICE), 1);
     let early_id = early.id(&testing::chain().hash());
-    let taken = vec![forged, early, good.clone()];
+    let taken = [forged, early, good.clone()].iter().map(transaction::Encoded::from).collect();
     desk.metronome.answer(desk.now, Ok(Answer::Transactions(taken)));
     let left_out: Vec<_> = desk.metronome.left_out().iter().map(|(id, _)| *id).collect();
     assert_eq!(left_out, [early_id]);
@@ -278,7 +278,7 @@ fn signed(chain: &Chain) -> Payment {
     payment
 }
 
-fn submitted(payment: &mut Payment, now: Millis) -> Arc<Vec<transaction::Transaction>> {
+fn submitted(payment: &mut Payment, now: Millis) -> Arc<Vec<transaction::Encoded>> {
     match payment.next(now) {
         Next::Call(Call::SubmitTransactions(transactions)) => transactions,
         other => panic!("{other:?}"),
@@ -318,7 +318,7 @@ fn a_wallet_submits_the_same_bytes_until_it_knows_the_end() {
 fn a_payment_refused_by_the_pool_but_on_the_ledger_is_confirmed() {
     let chain = testing::chain();
     let mut payment = signed(&chain);
-    let transaction = submitted(&mut payment, START)[0].clone();
+    let transaction = submitted(&mut payment, START)[0].decode();
     let mut blockchain = Blockchain::new(Ledger::in_memory(chain));
     let block = next_block(blockchain.ledger().state(), vec![], vec![transaction]);
     blockchain.submit(&block.to_bytes()).unwrap();
@@ -336,7 +336,7 @@ fn a_payment_refused_by_the_pool_but_on_the_ledger_is_confirmed() {
 fn a_wallet_believes_no_inclusion_it_has_not_checked() {
     let chain = testing::chain();
     let mut payment = signed(&chain);
-    let transaction = submitted(&mut payment, START)[0].clone();
+    let transaction = submitted(&mut payment, START)[0].decode();
     let id = payment.id().unwrap();
     let known = added(&payment);
     payment.answer(START, Ok(known));

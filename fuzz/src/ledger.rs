@@ -8,7 +8,7 @@ use dsc_lib::{
     genesis::Genesis,
     ledger::{Import, Proposal, Snapshot, State},
     testing::{self, METRONOME},
-    transaction::{CheckedTransaction, TRANSACTION_BYTES_MAX, Transaction},
+    transaction::{CheckedTransaction, Encoded, TRANSACTION_BYTES_MAX, Transaction},
 };
 
 use crate::{assert_exact, assert_same};
@@ -17,12 +17,15 @@ static STATE: LazyLock<State> = LazyLock::new(|| State::genesis(testing::chain()
 
 /// Exact; no longer than allowed; a transaction that is checked is the one that was given.
 pub fn transaction(data: &[u8]) {
+    let encoded = decode::<Encoded>(data);
+    let decoded = decode::<Transaction>(data);
+    assert_eq!(encoded.map(|encoded| encoded.decode()), decoded);
     let Ok(transaction) = decode::<Transaction>(data) else { return };
     assert_exact(&encode(&transaction), data);
     assert!(data.len() <= TRANSACTION_BYTES_MAX);
-    if let Ok(checked) = transaction.clone().check(&STATE.chain().hash()) {
+    if let Ok(checked) = transaction.check(&STATE.chain().hash()) {
         assert_exact(checked.bytes(), data);
-        assert_eq!(*checked.transaction(), transaction);
+        assert_eq!(checked.transaction(), transaction);
     }
 }
 
@@ -39,7 +42,7 @@ pub fn block(data: &[u8]) {
 
 fn redraft(block: Block) {
     let chain = STATE.chain().hash();
-    let check = |transaction: Transaction| transaction.check(&chain).ok().map(Arc::new);
+    let check = |encoded: Encoded| encoded.decode().check(&chain).ok().map(Arc::new);
     let transactions: Vec<Arc<CheckedTransaction>> =
         block.transactions.into_vec().into_iter().filter_map(check).collect();
     let (time, epoch) = (block.header.time, block.header.epoch);

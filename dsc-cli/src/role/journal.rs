@@ -18,7 +18,7 @@ use std::{
 
 use dsc_lib::{
     codec,
-    transaction::{TRANSACTION_BYTES_MAX, Transaction},
+    transaction::{Encoded, TRANSACTION_BYTES_MAX},
 };
 
 /// The file grows to this many bytes at least before it is written anew.
@@ -37,7 +37,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens the journal and reads what it holds.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<Transaction>)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<Encoded>)> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
@@ -118,7 +118,7 @@ fn record(transaction: &[u8]) -> Vec<u8> {
 }
 
 /// The whole records at the front of `bytes`, and how many bytes they take.
-fn records(bytes: &[u8]) -> (Vec<Transaction>, u64) {
+fn records(bytes: &[u8]) -> (Vec<Encoded>, u64) {
     let (mut held, mut rest) = (Vec::new(), bytes);
     while let Some((transaction, after)) = next_record(rest) {
         held.push(transaction);
@@ -127,7 +127,7 @@ fn records(bytes: &[u8]) -> (Vec<Transaction>, u64) {
     (held, bytes.len().saturating_sub(rest.len()) as u64)
 }
 
-fn next_record(bytes: &[u8]) -> Option<(Transaction, &[u8])> {
+fn next_record(bytes: &[u8]) -> Option<(Encoded, &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
@@ -144,11 +144,11 @@ mod tests {
 
     use super::*;
 
-    fn transactions() -> Vec<Transaction> {
-        (0..3).map(|sequence| pay(&ALICE, sequence, address(&BOB), 1)).collect()
+    fn transactions() -> Vec<Encoded> {
+        (0..3).map(|sequence| pay(&ALICE, sequence, address(&BOB), 1).into()).collect()
     }
 
-    fn filled(path: &Path) -> Vec<Transaction> {
+    fn filled(path: &Path) -> Vec<Encoded> {
         let (mut journal, held) = Journal::open(path).unwrap();
         assert!(held.is_empty());
         let encoded: Vec<_> = transactions().iter().map(codec::encode).collect();

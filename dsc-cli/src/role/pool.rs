@@ -16,17 +16,16 @@ use axum::{
 };
 use dsc_lib::{
     address::Address,
-    codec::{self, List},
+    codec,
     keys::SecretKey,
     mempool::{Counts, Status},
     role::{
         Refusal,
         pool::{NextSequence, Outcome, Pool},
     },
-    transaction::{CheckedTransaction, Draft, Memo, Payment, Payments, Transaction, TransactionId},
+    transaction::{CheckedTransaction, Draft, Encoded, Memo, Payment, Payments, TransactionId},
     units::{Amount, Height},
 };
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -34,7 +33,7 @@ use super::{
     journal::Journal,
     query::{Asked, Id, Of},
     refused,
-    transport::{Submission, TransactionList},
+    transport::Submission,
 };
 use crate::{
     http::{Check, Json, Limits, Problem, Site, Token},
@@ -54,7 +53,7 @@ pub(crate) struct Server {
     /// Held, and not in the journal yet.
     unsynced: Mutex<Vec<Arc<CheckedTransaction>>>,
     /// Read from the journal and not held again yet.
-    backlog: Mutex<Vec<Transaction>>,
+    backlog: Mutex<Vec<Encoded>>,
     faucet: Option<SecretKey>,
 }
 
@@ -83,12 +82,12 @@ impl Server {
         if backlog.is_empty() || pool.replica().is_fresh() {
             return;
         }
-        let chain = pool.replica().state().chain().hash();
+        let chain = pool.replica().state().chain().clone();
         let held = std::mem::take(&mut *backlog);
         let checked: Vec<_> =
-            held.into_par_iter().filter_map(|transaction| transaction.check(&chain).ok()).collect();
+            chain.checker().check_all(held).into_iter().filter_map(Result::ok).collect();
         for transaction in checked {
-            pool.submit(Arc::new(transaction));
+            pool.submit(transaction);
         }
         self.rewrite(pool);
     }
@@ -101,15 +100,9 @@ impl Server {
         }
     }
 
-    fn submit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, Problem> {
-        let chain = self.shared.lock().replica().state().chain().hash();
-        let checked: Vec<_> = transactions
-            .into_par_iter()
-            .map(|transaction| {
-                let id = transaction.id(&chain);
-                transaction.check(&chain).map(Arc::new).map_err(|error| (id, error))
-            })
-            .collect();
+    fn submit(&self, transactions: Vec<Encoded>) -> Result<Vec<Outcome>, Problem> {
+        let chain = self.shared.lock().replica().state().chain().clone();
+        let checked = chain.checker().check_all(transactions);
         self.hold(
             checked.into_iter().map(|result| {
                 result.map_err(|(id, error)| (id, Refusal::new(error.code(), error)))
@@ -194,7 +187,7 @@ impl Server {
         drop(pool);
         let expires = Height(height.0.saturating_add(FAUCET_LIFETIME));
         let draft = Draft { sequence, expires, fee: Amount::ZERO, payments, memo: Memo::default() };
-        let mut outcomes = self.submit(vec![draft.sign(&chain, key)])?;
+        let mut outcomes = self.submit(vec![draft.sign(&chain, key).into()])?;
         outcomes.pop().ok_or_else(|| Problem::internal("no outcome"))
     }
 
@@ -300,9 +293,7 @@ async fn take(
 ) -> Result<Response, Problem> {
     let bytes = blocking(move || {
         let taken = server.shared.lock().take(wanted.height);
-        let transactions = taken.iter().map(|t| t.transaction().clone()).collect();
-        let list: TransactionList = List::new(transactions).map_err(Problem::internal)?;
-        Ok(codec::encode(&list))
+        Ok(codec::encode_list(taken.iter().map(|transaction| transaction.bytes())))
     });
     bytes.await.map(binary)
 }
@@ -361,7 +352,7 @@ mod tests {
             payments: Payments::new(payments).unwrap(),
             memo: Memo::default(),
         };
-        let transaction = draft.sign(&chain.hash(), &ALICE);
+        let transaction = Encoded::from(draft.sign(&chain.hash(), &ALICE));
         let server = Server::open(Pool::new(chain, mempool::Limits::default()), &path, None);
         let server = server.unwrap();
         let submit = || server.submit(vec![transaction.clone()]);

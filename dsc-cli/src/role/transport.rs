@@ -6,7 +6,7 @@ use dsc_lib::{
     ledger::SNAPSHOT_ACCOUNTS_MAX,
     proof::ProofEntry,
     role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
-    transaction::Transaction,
+    transaction::Encoded,
     units::{Height, Millis},
 };
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,9 @@ use crate::{
 /// Encoded blocks in one answer.
 pub(crate) type BlockList = List<List<u8, 0, { 1 << 28 }>, 0, { 1 << 20 }>;
 /// Transactions in one answer.
-pub(crate) type TransactionList = List<Transaction, 0, BLOCK_TRANSACTIONS_MAX>;
+pub(crate) type TransactionList = List<Encoded, 0, BLOCK_TRANSACTIONS_MAX>;
 /// Transactions in one submission.
-pub(crate) type Submission = List<Transaction, 1, 1000>;
+pub(crate) type Submission = List<Encoded, 1, 1000>;
 
 /// Bytes of the largest snapshot: its accounts, and a tip in less than the rest. It grows with the
 /// ledger, so no setting may bound it: a pool or metronome that cannot read it never starts again.
@@ -84,7 +84,7 @@ impl Transport {
                 Answer::Inclusion(found(self.blockchain.get_json(&path))?)
             }
             Call::SubmitTransactions(transactions) => {
-                let body = codec::encode(&**transactions);
+                let body = codec::encode_list(transactions.iter().map(Encoded::bytes));
                 Answer::TransactionsSubmitted(self.pool.submit_bytes("/v1/transactions", &body)?)
             }
             Call::Take(height) => Answer::Transactions(self.take(*height)?),
@@ -114,7 +114,7 @@ impl Transport {
         Ok(blocks.into_vec().into_iter().map(List::into_vec).collect())
     }
 
-    fn take(&self, height: Height) -> Result<Vec<Transaction>, ClientError> {
+    fn take(&self, height: Height) -> Result<Vec<Encoded>, ClientError> {
         let bytes =
             self.pool.get_within(&format!("/v1/pending?height={height}"), BULK_BYTES_MAX)?;
         let transactions: TransactionList = decoded(&self.pool, &bytes)?;

@@ -153,7 +153,7 @@ impl BlockView {
             transactions: block
                 .transactions
                 .iter()
-                .map(|t| TransactionView::new(chain, t))
+                .map(|t| TransactionView::new(chain, &t.decode()))
                 .collect(),
         }
     }

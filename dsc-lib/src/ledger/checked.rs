@@ -82,8 +82,7 @@ impl CheckedBlock {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = codec::encode(&self.header);
         bytes.extend(codec::encode(&self.proofs));
-        bytes.extend((self.transactions.len() as u64).to_le_bytes());
-        self.transactions.iter().for_each(|transaction| bytes.extend(transaction.bytes()));
+        bytes.extend(codec::encode_list(self.transactions.iter().map(|t| t.bytes())));
         bytes
     }
 }

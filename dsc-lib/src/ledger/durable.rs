@@ -331,11 +331,11 @@ impl Archive {
         let Place { height, index } = at.place;
         let missing = || StoreError::corrupt(format!("block {height} has no transaction {index}"));
         let block = self.block(height)?.ok_or_else(missing)?;
-        let encoded: Vec<_> = block.transactions.iter().map(codec::encode).collect();
-        let leaves = merkle::leaves(&encoded, Vec::as_slice);
+        let encoded = block.transactions.into_vec();
+        let leaves = merkle::leaves(&encoded, |transaction| transaction.bytes());
         let index = usize::try_from(index).map_err(|_| missing())?;
         let proof = InclusionProof::new(&leaves, index).ok_or_else(missing)?;
-        let transaction = encoded.into_iter().nth(index).ok_or_else(missing)?;
+        let transaction = encoded.get(index).ok_or_else(missing)?.bytes().to_vec();
         Ok(Some(Inclusion { header: block.header, proof, transaction }))
     }
 

@@ -34,14 +34,13 @@ impl<'a> Execution<'a> {
 
     /// Applies a transaction, or changes nothing if it breaks a rule here.
     pub(super) fn apply(&mut self, checked: &CheckedTransaction) -> Result<(), TransactionError> {
-        let transaction = checked.transaction();
         let sender = self.account(&checked.sender());
         let sender = charge(sender, checked, self.height)?;
         self.changed.insert(checked.sender(), sender);
-        for payment in &transaction.payments {
+        for payment in checked.payments() {
             self.credit(payment.to, payment.amount);
         }
-        self.fees = sum(self.fees, transaction.fee);
+        self.fees = sum(self.fees, checked.fee());
         Ok(())
     }
 
@@ -68,13 +67,13 @@ fn charge(
     checked: &CheckedTransaction,
     height: Height,
 ) -> Result<Account, TransactionError> {
-    let transaction = checked.transaction();
-    let (got, expected) = (transaction.sequence, account.sequence);
+    let (got, expected) = (checked.sequence(), account.sequence);
     if got != expected {
         return Err(TransactionError::Sequence { got, expected });
     }
-    if transaction.expires < height {
-        return Err(TransactionError::Expired { expires: transaction.expires, height });
+    let expires = checked.expires();
+    if expires < height {
+        return Err(TransactionError::Expired { expires, height });
     }
     let (needed, balance) = (checked.spent(), account.balance);
     let left = balance.checked_sub(needed);

@@ -53,7 +53,7 @@ use crate::{
     keys::{SecretKey, Signature},
     merkle,
     proof::{ENGINE_COUNT, ProofEntry},
-    transaction::{CheckedTransaction, Transaction, TransactionError, TransactionId},
+    transaction::{CheckedTransaction, Encoded, TransactionError, TransactionId},
     units::{Amount, Height, Millis, Target},
 };
 
@@ -220,7 +220,7 @@ impl State {
         self.check_count(&header, transactions.len())?;
         self.check_size(&proofs, &transactions)?;
         let transactions = check_transactions(&self.chain, transactions.into_vec())?;
-        let got = merkle::root(&merkle::leaves(&transactions, |t| t.bytes()));
+        let got = root_of(&transactions);
         if got != header.transactions_root {
             return Err(BlockError::TransactionsRoot { got, expected: header.transactions_root });
         }
@@ -269,8 +269,8 @@ impl State {
         Ok(())
     }
 
-    fn check_size(&self, proofs: &Proofs, transactions: &[Transaction]) -> Result<(), BlockError> {
-        let transactions: u64 = transactions.iter().map(|t| t.encoded_len() as u64).sum();
+    fn check_size(&self, proofs: &Proofs, transactions: &[Encoded]) -> Result<(), BlockError> {
+        let transactions: u64 = transactions.iter().map(|t| t.bytes().len() as u64).sum();
         let got = fixed_bytes(proofs).saturating_add(transactions);
         let max = self.chain.genesis().limits.block_bytes;
         if got > max {
@@ -367,7 +367,7 @@ impl State {
         let (transactions, left_out) = self.select(&mut execution, proposal.transactions, &proofs);
         let mut header = self.blank_header(proposal.time, proposal.epoch);
         header.transactions = u32::try_from(transactions.len()).unwrap_or(u32::MAX);
-        header.transactions_root = merkle::root(&merkle::leaves(&transactions, |t| t.bytes()));
+        header.transactions_root = root_of(&transactions);
         header.proofs_root = block::proofs_root(&proofs);
         let mut checked = self.settle(execution, header, proofs, transactions, &proven);
         checked.header.state = checked.commitment.digest();
@@ -456,6 +456,11 @@ impl State {
         self.round = block.next;
         Ok(())
     }
+}
+
+fn root_of(transactions: &[Arc<CheckedTransaction>]) -> Digest {
+    let leaves: Vec<_> = transactions.iter().map(|transaction| transaction.leaf()).collect();
+    merkle::root(&leaves)
 }
 
 fn sum_of(accounts: &HashMap<Address, Account>) -> Commitment {

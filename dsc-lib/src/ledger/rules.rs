@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::{BlockError, Round};
 use crate::{
     block::{self, Header, Proofs},
     genesis::Chain,
     proof::{Challenge, ENGINE_COUNT, ProofEntry},
     retarget::retarget,
-    transaction::{CheckedTransaction, Transaction},
+    transaction::{CheckedTransaction, Encoded},
     units::{Quality, Target},
 };
 
@@ -92,14 +90,13 @@ pub(super) fn check_proof(
 
 pub(super) fn check_transactions(
     chain: &Chain,
-    transactions: Vec<Transaction>,
+    transactions: Vec<Encoded>,
 ) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
-    let hash = chain.hash();
-    let check = |(index, transaction): (usize, Transaction)| {
-        let checked = transaction.check_named(&hash).map(Arc::new);
-        checked.map_err(|(id, error)| BlockError::Transaction { index, id, error })
+    let verdicts = chain.checker().check_all(transactions).into_iter().enumerate();
+    let name = |(index, verdict): (usize, Result<_, _>)| {
+        verdict.map_err(|(id, error)| BlockError::Transaction { index, id, error })
     };
-    transactions.into_par_iter().enumerate().map(check).collect()
+    verdicts.map(name).collect()
 }
 
 pub(super) fn next_round(chain: &Chain, round: &Round, proofs: &Proofs, proven: &Proven) -> Round {

@@ -377,8 +377,7 @@ fn write_history(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), Sto
             *sum = sum.saturating_add(received.units());
         };
         touch(transaction.sender(), Amount::ZERO);
-        let payments = &transaction.transaction().payments;
-        payments.iter().for_each(|payment| touch(payment.to, payment.amount));
+        transaction.payments().for_each(|payment| touch(payment.to, payment.amount));
     }
     if let Some(winner) = block.winner() {
         entries.insert((winner.miner.address, REWARD_INDEX), (block.income().units(), 0));

@@ -68,14 +68,14 @@ impl Index {
     pub(super) fn add(&mut self, pending: &Pending) {
         let (sender, sequence) = (pending.transaction.sender(), pending.sequence());
         self.ids.insert(pending.transaction.id(), (sender, sequence));
-        self.expiring.insert((pending.transaction.transaction().expires, sender, sequence));
+        self.expiring.insert((pending.transaction.expires(), sender, sequence));
         self.bytes = self.bytes.saturating_add(pending.len());
     }
 
     pub(super) fn remove(&mut self, pending: &Pending) {
         let (sender, sequence) = (pending.transaction.sender(), pending.sequence());
         self.ids.remove(&pending.transaction.id());
-        self.expiring.remove(&(pending.transaction.transaction().expires, sender, sequence));
+        self.expiring.remove(&(pending.transaction.expires(), sender, sequence));
         self.bytes = self.bytes.saturating_sub(pending.len());
     }
 

@@ -227,9 +227,9 @@ impl Mempool {
     ) -> Result<(), PoolError> {
         let sender = self.senders.get(&transaction.sender());
         let base = sender.map_or(0, |sender| sender.queue.base()).max(account.sequence);
-        self.check_sequence(transaction.transaction().sequence, base)?;
-        self.check_expiry(transaction.transaction().expires, next)?;
-        let rival = sender.and_then(|s| s.queue.get(transaction.transaction().sequence));
+        self.check_sequence(transaction.sequence(), base)?;
+        self.check_expiry(transaction.expires(), next)?;
+        let rival = sender.and_then(|s| s.queue.get(transaction.sequence()));
         if let Some(rival) = rival {
             check_rival(transaction, rival)?;
         }
@@ -349,7 +349,7 @@ impl Mempool {
     fn hand(&mut self, head: Head, room: &mut Room) -> Option<Arc<CheckedTransaction>> {
         let queue = &mut self.senders.get_mut(&head.sender)?.queue;
         let next = queue.head()?;
-        if next.transaction.transaction().expires < room.height {
+        if next.transaction.expires() < room.height {
             room.late.push(head);
             return None;
         }

@@ -31,7 +31,7 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn sequence(&self) -> u64 {
-        self.transaction.transaction().sequence
+        self.transaction.sequence()
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -16,7 +16,7 @@ pub struct FeeRate {
 impl FeeRate {
     /// The rate of a transaction.
     pub fn of(transaction: &CheckedTransaction) -> Self {
-        Self { fee: transaction.transaction().fee, bytes: transaction.bytes().len() as u64 }
+        Self { fee: transaction.fee(), bytes: transaction.bytes().len() as u64 }
     }
 
     /// What 1000 bytes cost at this rate, in base units, rounded up.

@@ -9,7 +9,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica};
@@ -19,7 +18,7 @@ use crate::{
     keys::SecretKey,
     ledger::{CheckedBlock, LeftOut, Proposal},
     proof::{Challenge, ENGINE_COUNT, Footprint, Miner, ProofEntry, ProofKind},
-    transaction::{CheckedTransaction, Transaction},
+    transaction::{CheckedTransaction, Encoded},
     units::{Height, Millis, Quality, Target},
 };
 
@@ -311,7 +310,7 @@ impl Metronome {
     }
 
     /// Makes the block; a pool that does not answer leaves it without transactions.
-    fn make_block(&mut self, now: Millis, transactions: Vec<Transaction>) {
+    fn make_block(&mut self, now: Millis, transactions: Vec<Encoded>) {
         let state = self.replica.state();
         let proofs = self.candidates.iter().flat_map(|c| c.best.iter().flatten());
         let proposal = Proposal {
@@ -421,9 +420,6 @@ fn keep_best(
 }
 
 /// Checks the pool's transactions in parallel; those that break a rule are dropped.
-fn check_all(chain: &Chain, transactions: Vec<Transaction>) -> Vec<Arc<CheckedTransaction>> {
-    let hash = chain.hash();
-    let checked = transactions.into_par_iter().map(|t| t.check(&hash).map(Arc::new));
-    let checked: Vec<_> = checked.collect();
-    checked.into_iter().filter_map(Result::ok).collect()
+fn check_all(chain: &Chain, transactions: Vec<Encoded>) -> Vec<Arc<CheckedTransaction>> {
+    chain.checker().check_all(transactions).into_iter().filter_map(Result::ok).collect()
 }

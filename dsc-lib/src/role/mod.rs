@@ -31,7 +31,7 @@ use crate::{
     address::Address,
     mempool,
     proof::{Footprint, Miner, Proof, ProofKind},
-    transaction::{Transaction, TransactionId},
+    transaction::{Encoded, TransactionId},
     units::{Height, Millis},
 };
 
@@ -76,7 +76,7 @@ pub enum Call {
     /// To the blockchain server: a transaction's place and the proof of it.
     Inclusion(TransactionId),
     /// To the pool: transactions to hold until they are in a block.
-    SubmitTransactions(Arc<Vec<Transaction>>),
+    SubmitTransactions(Arc<Vec<Encoded>>),
     /// To the pool: transactions for the block at this height.
     Take(Height),
     /// To the pool: how a transaction stands.
@@ -115,7 +115,7 @@ pub enum Answer {
     /// One outcome per transaction.
     TransactionsSubmitted(Vec<pool::Outcome>),
     /// Transactions for a block.
-    Transactions(Vec<Transaction>),
+    Transactions(Vec<Encoded>),
     /// How a transaction stands, if the pool knows it.
     PoolStatus(Option<mempool::Status>),
     /// The sequence to use next.

@@ -16,7 +16,7 @@ use crate::{
     genesis::Chain,
     keys::SecretKey,
     mempool::Status,
-    transaction::{Draft, Memo, Payments, Transaction, TransactionId},
+    transaction::{Draft, Encoded, Memo, Payments, Transaction, TransactionId},
     units::{Amount, Height, Millis},
 };
 
@@ -81,7 +81,9 @@ enum Phase {
 pub struct Payment {
     chain: Chain,
     phase: Phase,
-    transactions: Arc<Vec<Transaction>>,
+    transaction: Option<Transaction>,
+    /// The same as it travels.
+    encoded: Arc<Vec<Encoded>>,
     id: Option<TransactionId>,
     confirmations: u64,
     inclusion: Option<Box<Inclusion>>,
@@ -109,7 +111,8 @@ impl Payment {
         Self {
             chain,
             phase,
-            transactions: Arc::default(),
+            transaction: None,
+            encoded: Arc::default(),
             id: None,
             confirmations: confirmations.max(1),
             inclusion: None,
@@ -126,7 +129,7 @@ impl Payment {
 
     /// The signed transaction, once there is one.
     pub fn transaction(&self) -> Option<&Transaction> {
-        self.transactions.first()
+        self.transaction.as_ref()
     }
 
     /// Whether the pool has acknowledged it; one that it refused was not.
@@ -154,7 +157,8 @@ impl Payment {
 
     fn hold(&mut self, transaction: Transaction) {
         self.id = Some(transaction.id(&self.chain.hash()));
-        self.transactions = Arc::new(vec![transaction]);
+        self.encoded = Arc::new(vec![Encoded::from(&transaction)]);
+        self.transaction = Some(transaction);
         self.phase = Phase::Submit;
     }
 
@@ -260,7 +264,7 @@ impl Payment {
         let id = self.id.unwrap_or_default();
         match &self.phase {
             Phase::Sequence(order) => Some(Call::NextSequence(order.0.public().address())),
-            Phase::Submit => Some(Call::SubmitTransactions(self.transactions.clone())),
+            Phase::Submit => Some(Call::SubmitTransactions(self.encoded.clone())),
             Phase::Look => Some(Call::PoolStatus(id)),
             Phase::Locate(_) => Some(Call::Inclusion(id)),
             Phase::Follow => Some(Call::ChainInfo),

@@ -126,7 +126,7 @@ fn forge_payment(block: &mut Block, state: &State) {
     let leaf = dsc_lib::merkle::leaf(&codec::encode(&transaction));
     block.header.transactions = 1;
     block.header.transactions_root = dsc_lib::merkle::root(&[leaf]);
-    block.transactions = List::new(vec![transaction]).unwrap();
+    block.transactions = List::new(vec![transaction.into()]).unwrap();
 }
 
 impl CheatingMetronome {

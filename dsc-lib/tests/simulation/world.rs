@@ -22,7 +22,7 @@ use dsc_lib::{
         wallet::{End, Order, Payment},
     },
     testing::{self, ALICE, BOB, CAROL, METRONOME, MINER, Unhurried, address, coins},
-    transaction::{self, Memo, Payments, Transaction},
+    transaction::{self, Encoded, Memo, Payments},
     units::{Amount, Height, Millis, Target},
 };
 use rand_chacha::ChaCha8Rng;
@@ -425,7 +425,7 @@ impl World {
             Call::SubmitTransactions(transactions) => self.serve_submission(transactions),
             Call::Take(height) => {
                 let taken = self.pool.take(*height);
-                Answer::Transactions(taken.iter().map(|t| t.transaction().clone()).collect())
+                Answer::Transactions(taken.iter().map(|t| t.encoded().clone()).collect())
             }
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
@@ -442,12 +442,12 @@ impl World {
         }
     }
 
-    fn serve_submission(&mut self, transactions: &[Transaction]) -> Answer {
+    fn serve_submission(&mut self, transactions: &[Encoded]) -> Answer {
         let chain = self.blockchain.ledger().state().chain().hash();
         let pool = &mut self.pool;
-        let submit = |transaction: &Transaction| {
+        let submit = |transaction: &Encoded| {
             let checked =
-                transaction.clone().check(&chain).map_err(|e| Refusal::new(e.code(), e))?;
+                transaction.decode().check(&chain).map_err(|e| Refusal::new(e.code(), e))?;
             Ok(pool.submit(Arc::new(checked)))
         };
         let outcomes: Result<Vec<_>, Refusal> = transactions.iter().map(submit).collect();

@@ -74,7 +74,7 @@ impl Case for TransactionCase {
         let checked = signed.check(&self.genesis).unwrap();
         Self {
             address: checked.sender(),
-            unsigned: Hex(unsigned(checked.transaction())),
+            unsigned: Hex(unsigned(&checked.transaction())),
             id: checked.id(),
             signature: checked.transaction().signature,
             ..self.clone()

@@ -7,7 +7,7 @@ use dsc_lib::{
     hash::{Context, derive},
     keys::SecretKey,
     role::{Answer, Call, pool::Outcome},
-    transaction::{Draft, Memo, Payment, Payments, Transaction},
+    transaction::{Draft, Encoded, Memo, Payment, Payments},
     units::{Amount, Height},
 };
 
@@ -81,7 +81,7 @@ impl Payer {
         usize::try_from(self.random(count)).unwrap_or(0)
     }
 
-    fn payment(&mut self) -> Option<Transaction> {
+    fn payment(&mut self) -> Option<Encoded> {
         let (from, to) = (self.any_account(), self.any_account());
         let amount = Amount::from_units(1 + self.random(500_000_000));
         let (sequence, height) = self.sequence(from)?;
@@ -94,7 +94,7 @@ impl Payer {
             memo: Memo::new(b"demo".to_vec()).ok()?,
         };
         self.next[from] = Some((sequence.saturating_add(1), height));
-        Some(draft.sign(&self.chain.hash(), &self.accounts[from]))
+        Some(draft.sign(&self.chain.hash(), &self.accounts[from]).into())
     }
 
     fn sequence(&mut self, account: usize) -> Option<(u64, Height)> {
@@ -108,7 +108,7 @@ impl Payer {
     }
 
     /// Submits; if anything but success comes back, the sequences are asked anew.
-    fn submit(&mut self, batch: Vec<Transaction>) {
+    fn submit(&mut self, batch: Vec<Encoded>) {
         let answer = self.transport.call(&Call::SubmitTransactions(Arc::new(batch)));
         let held = |outcome: &Outcome| !matches!(outcome, Outcome::Rejected { .. });
         let all_held = match &answer {

@@ -459,7 +459,7 @@ fn what_was_committed_is_found_again() {
     for (index, transaction) in (0..).zip(block.transactions()) {
         let found = ledger.transaction(&transaction.id()).unwrap().unwrap();
         assert_eq!(found.place, Place { height, index });
-        assert_eq!(&found.transaction, transaction.transaction());
+        assert_eq!(found.transaction, transaction.transaction());
     }
     assert_eq!(ledger.transaction(&Digest::ZERO).unwrap(), None);
 }

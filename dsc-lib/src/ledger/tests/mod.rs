@@ -13,6 +13,7 @@ use crate::{
     proof::Challenge,
     retarget::retarget,
     testing::{ALICE, BOB, METRONOME, Miners, address, chain, genesis, next_block, unchecked},
+    transaction::Transaction,
     units::Quality,
 };
 

@@ -219,7 +219,8 @@ fn more_bytes_than_the_chain_allows_are_refused_and_never_drafted() {
 
     let mut oversized = unchecked(&block);
     oversized.header.transactions = 7;
-    oversized.transactions = List::new(transactions).unwrap();
+    let encoded = transactions.iter().map(Encoded::from).collect();
+    oversized.transactions = List::new(encoded).unwrap();
     oversized.header = oversized.header.sign(&METRONOME);
     let got = codec::encode(&oversized).len() as u64;
     let found = state.check(oversized).unwrap_err();
@@ -243,12 +244,13 @@ fn a_block_of_exactly_the_allowed_size_is_accepted() {
 }
 
 /// What is wrong with the transaction at `index` of a block of `transactions`.
-fn wrong_transaction(index: usize, transactions: Vec<Transaction>) -> TransactionError {
+fn wrong_transaction(index: usize, transactions: &[Transaction]) -> TransactionError {
     let (state, mut block) = second_block();
     block.header.transactions = u32::try_from(transactions.len()).unwrap();
     let encoded: Vec<_> = transactions.iter().map(codec::encode).collect();
     block.header.transactions_root = merkle::root(&merkle::leaves(&encoded, Vec::as_slice));
     let id = transactions[index].id(&chain().hash());
+    let transactions = transactions.iter().map(Encoded::from).collect();
     block.transactions = List::new(transactions).unwrap();
     block.header = block.header.sign(&METRONOME);
     match state.check(block).unwrap_err() {
@@ -264,25 +266,25 @@ fn wrong_transaction(index: usize, transactions: Vec<Transaction>) -> Transactio
 fn a_transaction_that_breaks_a_rule_is_named() {
     let mut forged = pay(&ALICE, 1, 1);
     forged.fee = coins(2);
-    let found = wrong_transaction(1, vec![pay(&ALICE, 0, 1), forged]);
+    let found = wrong_transaction(1, &[pay(&ALICE, 0, 1), forged]);
     assert_eq!(found, TransactionError::Signature(SignatureError::Mismatch));
-    let found = wrong_transaction(1, vec![pay(&ALICE, 0, 1), pay(&ALICE, 2, 1)]);
+    let found = wrong_transaction(1, &[pay(&ALICE, 0, 1), pay(&ALICE, 2, 1)]);
     assert_eq!(found, TransactionError::Sequence { got: 2, expected: 1 });
-    let found = wrong_transaction(1, vec![pay(&ALICE, 0, 1), pay(&ALICE, 0, 1)]);
+    let found = wrong_transaction(1, &[pay(&ALICE, 0, 1), pay(&ALICE, 0, 1)]);
     assert_eq!(found, TransactionError::Sequence { got: 0, expected: 1 });
-    let found = wrong_transaction(0, vec![pay(&ALICE, 0, 200_000)]);
+    let found = wrong_transaction(0, &[pay(&ALICE, 0, 200_000)]);
     let (needed, balance) = (coins(200_001), coins(200_000));
     assert_eq!(found, TransactionError::InsufficientFunds { needed, balance });
     let late = draft(0, address(&BOB), coins(1), coins(1));
     let late = Draft { expires: Height(0), ..late }.sign(&chain().hash(), &ALICE);
-    let found = wrong_transaction(0, vec![late]);
+    let found = wrong_transaction(0, &[late]);
     assert_eq!(found, TransactionError::Expired { expires: Height(0), height: Height(1) });
 }
 
 #[test]
 fn a_transaction_of_another_chain_is_refused() {
     let foreign = draft(0, address(&BOB), coins(1), coins(1)).sign(&Digest::ZERO, &ALICE);
-    let found = wrong_transaction(0, vec![foreign]);
+    let found = wrong_transaction(0, &[foreign]);
     assert_eq!(found, TransactionError::Signature(SignatureError::Mismatch));
 }
 

@@ -49,7 +49,7 @@ struct Item {
 
 impl Item {
     fn sequence(&self) -> u64 {
-        self.transaction.transaction().sequence
+        self.transaction.sequence()
     }
 
     fn rate(&self) -> FeeRate {
@@ -104,7 +104,7 @@ impl Model {
         if known.is_some_and(|item| !passing.contains(&item.stage)) {
             return Ok(());
         }
-        let rival = self.queue(sender).get(&transaction.transaction().sequence).copied().cloned();
+        let rival = self.queue(sender).get(&transaction.sequence()).copied().cloned();
         self.check(transaction, rival.as_ref())?;
         let before = self.items.clone();
         if let Some(rival) = rival {
@@ -185,7 +185,7 @@ impl Model {
                 break;
             };
             let (id, len) = (best.transaction.id(), best.transaction.bytes().len() as u64);
-            if best.transaction.transaction().expires < height || bytes + len > bytes_max {
+            if best.transaction.expires() < height || bytes + len > bytes_max {
                 aside.insert(best.transaction.sender());
                 continue;
             }
@@ -220,7 +220,7 @@ impl Model {
         }
         (0..SENDERS).for_each(|sender| self.drop_unfunded(address(sender)));
         for item in self.items.iter_mut().filter(|item| item.is_pending()) {
-            if item.transaction.transaction().expires <= height {
+            if item.transaction.expires() <= height {
                 item.stage = Stage::Expired(height);
             }
         }

@@ -3,20 +3,25 @@
 //! # Invariants
 //!
 //! 1. A [`CheckedTransaction`] has passed every rule that needs no ledger: version, payments, sums
-//!    and signature. Only [`Transaction::check`] makes one.
+//!    and signature. Only a [`Checker`] and [`Transaction::check`] make one.
 //! 2. The id covers the genesis hash, so a transaction is good on one chain only.
 //! 3. What depends on the ledger (sequence, expiry, funds) is decided in [`crate::ledger`].
+//! 4. [`Encoded`] and [`Transaction`] accept the same bytes.
+
+mod checked;
+mod checker;
+mod encoded;
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::{checked::CheckedTransaction, checker::Checker, encoded::Encoded};
 use crate::{
     address::Address,
-    codec::{self, List},
-    hash::{Context, Digest, derive},
+    codec::List,
+    hash::Digest,
     keys::{PublicKey, SecretKey, Signature, SignatureError},
-    merkle,
     units::{Amount, Height},
 };
 
@@ -171,7 +176,7 @@ impl TransactionError {
 impl Transaction {
     /// The id on the chain with this genesis hash.
     pub fn id(&self, chain: &Digest) -> TransactionId {
-        id_of(&codec::encode(self), chain)
+        Encoded::from(self).id(chain)
     }
 
     /// Checks every rule that needs no ledger.
@@ -179,90 +184,14 @@ impl Transaction {
     /// # Errors
     ///
     /// The first rule broken: version, payments, sum, signature.
-    pub fn check(self, chain: &Digest) -> Result<CheckedTransaction, TransactionError> {
-        self.check_named(chain).map_err(|(_, error)| error)
-    }
-
-    /// [`Transaction::check`] that names the transaction in its error.
-    pub(crate) fn check_named(
-        self,
-        chain: &Digest,
-    ) -> Result<CheckedTransaction, (TransactionId, TransactionError)> {
-        let bytes = codec::encode(&self);
-        let id = id_of(&bytes, chain);
-        let spent = self.check_content(&id).map_err(|error| (id, error))?;
-        let sender = self.sender.address();
-        Ok(CheckedTransaction { id, sender, spent, bytes, transaction: self })
-    }
-
-    fn check_content(&self, id: &TransactionId) -> Result<Amount, TransactionError> {
-        let spent = self.check_fields()?;
-        self.sender.verify(id.as_bytes(), &self.signature)?;
-        Ok(spent)
+    pub fn check(&self, chain: &Digest) -> Result<CheckedTransaction, TransactionError> {
+        checker::check_one(Encoded::from(self), chain)
     }
 
     /// Bytes of the canonical encoding.
     pub fn encoded_len(&self) -> usize {
         let payments = self.payments.len().saturating_mul(PAYMENT_BYTES);
         FIXED_BYTES.saturating_add(payments).saturating_add(self.memo.len())
-    }
-
-    fn check_fields(&self) -> Result<Amount, TransactionError> {
-        if self.version != VERSION {
-            return Err(TransactionError::Version { got: self.version });
-        }
-        if let Some(index) = self.payments.iter().position(|p| p.amount == Amount::ZERO) {
-            return Err(TransactionError::EmptyPayment { index });
-        }
-        let amounts = self.payments.iter().map(|payment| payment.amount);
-        Amount::checked_sum(amounts.chain([self.fee])).ok_or(TransactionError::Overflow)
-    }
-}
-
-fn id_of(bytes: &[u8], chain: &Digest) -> TransactionId {
-    let unsigned = bytes.get(..bytes.len().saturating_sub(SIGNATURE_BYTES)).unwrap_or_default();
-    derive(Context::Transaction, &[chain.as_bytes(), unsigned])
-}
-
-/// A transaction that keeps every rule that needs no ledger, with what was computed on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedTransaction {
-    id: TransactionId,
-    sender: Address,
-    spent: Amount,
-    bytes: Vec<u8>,
-    transaction: Transaction,
-}
-
-impl CheckedTransaction {
-    /// Its id on the chain it was checked for.
-    pub fn id(&self) -> TransactionId {
-        self.id
-    }
-
-    /// The sender's address.
-    pub fn sender(&self) -> Address {
-        self.sender
-    }
-
-    /// Payments and fee together.
-    pub fn spent(&self) -> Amount {
-        self.spent
-    }
-
-    /// Its canonical encoding.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Its leaf in the transactions tree.
-    pub fn leaf(&self) -> Digest {
-        merkle::leaf(&self.bytes)
-    }
-
-    /// The transaction itself.
-    pub fn transaction(&self) -> &Transaction {
-        &self.transaction
     }
 }
 
@@ -271,7 +200,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::testing::{ALICE, BOB, address, coins, draft, pay};
+    use crate::{
+        codec, merkle,
+        testing::{ALICE, BOB, address, coins, draft, pay},
+    };
 
     const CHAIN: Digest = Digest([7; 32]);
 
@@ -285,21 +217,19 @@ mod tests {
         change(&mut transaction);
         let id = transaction.id(&CHAIN);
         transaction.signature = ALICE.sign(id.as_bytes());
-        let named = transaction.clone().check_named(&CHAIN).unwrap_err();
-        assert_eq!(named, (id, transaction.check(&CHAIN).unwrap_err()));
-        named.1
+        transaction.check(&CHAIN).unwrap_err()
     }
 
     #[test]
     fn a_signed_draft_checks_and_keeps_what_it_says() {
         let transaction = plain().sign(&CHAIN, &ALICE);
-        let checked = transaction.clone().check(&CHAIN).unwrap();
+        let checked = transaction.check(&CHAIN).unwrap();
         assert_eq!(checked.id(), transaction.id(&CHAIN));
         assert_eq!(checked.sender(), address(&ALICE));
         assert_eq!(checked.spent(), coins(3));
         assert_eq!(checked.bytes(), codec::encode(&transaction));
         assert_eq!(checked.leaf(), merkle::leaf(&codec::encode(&transaction)));
-        assert_eq!(checked.transaction(), &transaction);
+        assert_eq!(checked.transaction(), transaction);
     }
 
     #[test]
@@ -336,7 +266,7 @@ mod tests {
     fn a_signature_covers_chain_sender_and_content() {
         let signed = plain().sign(&CHAIN, &ALICE);
         let mismatch = TransactionError::Signature(SignatureError::Mismatch);
-        assert_eq!(signed.clone().check(&Digest::ZERO).unwrap_err(), mismatch);
+        assert_eq!(signed.check(&Digest::ZERO).unwrap_err(), mismatch);
         let redirected = Draft { memo: Memo::new(b"x".to_vec()).unwrap(), ..plain() };
         let forged = redirected.sign(&CHAIN, &ALICE);
         let forged = Transaction { signature: signed.signature, ..forged };
