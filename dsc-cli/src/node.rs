@@ -139,8 +139,7 @@ pub(crate) fn pool(
     let lock = own_folder(folder)?;
     let path = folder.join(format!("journal-{:016x}", chain.hash().first64()));
     let pool = Pool::new(chain, mempool::Limits::default());
-    let opened = role::pool::Server::open(pool, &path, faucet);
-    let pool = opened.map_err(|error| Failure::file("open", &path, &error))?;
+    let pool = role::pool::Server::open(pool, &path, faucet)?;
     let url = socket.url();
     let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.clone());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
@@ -148,7 +147,7 @@ pub(crate) fn pool(
     spawn("pool", move || {
         let mut faults = Faults::of("pool");
         let after = |role: &mut Pool| {
-            pool.restore(role);
+            pool.follow(role);
             faults.tell(role.fault());
         };
         drive(&pool.shared, &transport, &own.time, &own.shutdown, after);

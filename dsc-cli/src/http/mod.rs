@@ -11,6 +11,7 @@
 
 mod admin;
 mod client;
+mod inflow;
 mod json;
 mod limits;
 mod listen;
@@ -21,6 +22,7 @@ mod stall;
 
 pub use admin::{Token, TokenError};
 pub use client::{Client, ClientError, RemoteProblem};
+pub use inflow::Inflow;
 pub use json::{Json, answer};
 pub use limits::Limits;
 pub use listen::{BindError, bind};

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A handler starts when the whole body is there, so a slow client costs a buffer and no work.
+//! 1. A handler starts when the whole body is there, so a slow client costs a buffer and no work;
+//!    on streaming routes it reads on itself, within the same bounds of size and time.
 //! 2. Bodies in memory are bounded over all connections, not only each.
 //! 3. A handler that panics answers 500 and harms nobody else.
 
@@ -31,7 +32,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Json, Limits, Problem, Token, admin, problem::MEDIA_TYPE};
+use super::{
+    Json, Limits, Problem, Token, admin,
+    inflow::{Allowance, too_large},
+    problem::MEDIA_TYPE,
+};
 use crate::shutdown::Shutdown;
 
 /// How long a client that sends too much is listened to, so that it hears why.
@@ -96,6 +101,15 @@ impl Site {
     pub fn bulk(self, routes: Router) -> Self {
         let bytes_max = self.limits.bulk_bytes_max;
         self.bounded(routes, bytes_max)
+    }
+
+    /// Adds routes that read bulk bodies while they come in, by [`Inflow`](super::Inflow).
+    #[must_use]
+    pub fn streaming(mut self, routes: Router) -> Self {
+        let Limits { bulk_bytes_max: bytes_max, body_time, .. } = self.limits;
+        let allowance = Allowance { bytes_max, body_time };
+        self.router = self.router.merge(routes.layer(from_fn_with_state(allowance, flow)));
+        self
     }
 
     /// Adds routes that wait for something to happen, or answer a stream; both end at shutdown.
@@ -180,6 +194,12 @@ async fn work(State(bounds): State<Bounds>, request: Request, next: Next) -> Res
     };
     let late = || Problem::timed_out("the work took too long").into_response();
     timeout(bounds.work_time, next.run(request)).await.unwrap_or_else(|_| late())
+}
+
+/// Runs a handler that reads the body itself.
+async fn flow(State(allowance): State<Allowance>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(allowance);
+    next.run(request).await
 }
 
 /// Runs a handler that may wait, until the server ends.
@@ -276,9 +296,7 @@ impl Bounds {
     }
 
     fn too_large(&self) -> Problem {
-        let detail = format!("the body is larger than {} bytes", self.bytes_max);
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
-            .with_hint("send smaller batches")
+        too_large(self.bytes_max)
     }
 }
 

@@ -7,7 +7,6 @@
 //! 2. No lock is held while a call is under way or a signature is checked.
 
 pub(crate) mod blockchain;
-pub(crate) mod journal;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod pool;

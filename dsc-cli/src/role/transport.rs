@@ -20,8 +20,6 @@ use crate::{
 pub(crate) type BlockList = List<List<u8, 0, { 1 << 28 }>, 0, { 1 << 20 }>;
 /// Transactions in one answer.
 pub(crate) type TransactionList = List<Encoded, 0, BLOCK_TRANSACTIONS_MAX>;
-/// Transactions in one submission.
-pub(crate) type Submission = List<Encoded, 1, 1000>;
 
 /// Bytes of the largest snapshot: its accounts, and a tip in less than the rest. It grows with the
 /// ledger, so no setting may bound it: a pool or metronome that cannot read it never starts again.

@@ -122,6 +122,11 @@ impl Pool {
         self.mempool.take(height, count, limits.block_bytes.min(TAKE_BYTES_MAX))
     }
 
+    /// A transaction that is held.
+    pub fn find(&self, id: &TransactionId) -> Option<&Arc<CheckedTransaction>> {
+        self.mempool.find(id)
+    }
+
     /// How a transaction stands, if it is known.
     pub fn status(&self, id: &TransactionId) -> Option<Status> {
         self.mempool.status(id)

@@ -11,12 +11,15 @@
 mod checked;
 mod checker;
 mod encoded;
+mod reader;
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::{checked::CheckedTransaction, checker::Checker, encoded::Encoded};
+pub use self::{
+    checked::CheckedTransaction, checker::Checker, encoded::Encoded, reader::TransactionReader,
+};
 use crate::{
     address::Address,
     codec::List,

@@ -1,0 +1,269 @@
+//! The pool over HTTP, with the journal of what it has acknowledged.
+
+mod intake;
+mod journal;
+mod submission;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{get, post},
+};
+use dsc_lib::{
+    address::Address,
+    codec,
+    keys::SecretKey,
+    mempool::{Counts, Status},
+    role::pool::{NextSequence, Outcome, Pool},
+    transaction::{Draft, Encoded, Memo, Payment, Payments, TransactionId},
+    units::{Amount, Height},
+};
+use serde::{Deserialize, Serialize};
+
+use self::{
+    intake::{Holder, Intake},
+    journal::Journal,
+};
+use super::{
+    Shared, binary, blocking, genesis,
+    query::{Asked, Id, Of},
+    refused,
+};
+use crate::{
+    exit::Failure,
+    http::{Check, Json, Limits, Problem, Site, Token},
+    shutdown::Shutdown,
+};
+
+/// Heights within which a faucet's payment must get onto the ledger.
+const FAUCET_LIFETIME: u64 = 100;
+/// When a full pool may be asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A pool with its journal.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) shared: Arc<Shared<Pool>>,
+    holder: Arc<Holder>,
+    intake: Intake,
+    /// Whether what the journal held when it was opened has been taken in.
+    restored: AtomicBool,
+    faucet: Option<SecretKey>,
+}
+
+impl Server {
+    /// Opens the journal in `folder` beside a pool; what it holds is taken in once the pool has
+    /// followed the ledger.
+    pub(crate) fn open(
+        pool: Pool,
+        folder: &Path,
+        faucet: Option<SecretKey>,
+    ) -> Result<Arc<Self>, Failure> {
+        let journal =
+            Journal::open(folder).map_err(|error| Failure::file("open", folder, &error))?;
+        let restored = AtomicBool::new(journal.unread() == 0);
+        let chain = pool.replica().state().chain().clone();
+        let shared = Shared::new(pool);
+        let holder = Arc::new(Holder::new(shared.clone(), journal));
+        let intake = Intake::start(chain, holder.clone())?;
+        Ok(Arc::new(Self { shared, holder, intake, restored, faucet }))
+    }
+
+    /// Follows the pool after each of its calls: takes the journal's transactions in once the pool
+    /// knows the ledger's state, and removes from the journal what has ended since.
+    pub(crate) fn follow(&self, pool: &mut Pool) {
+        if pool.replica().is_fresh() {
+            return;
+        }
+        if !self.is_restored() {
+            self.restore(pool);
+        }
+        self.holder.retire(pool);
+    }
+
+    /// Takes in what the journal holds; what the ledger has meanwhile is refused and so forgotten.
+    fn restore(&self, pool: &mut Pool) {
+        let chain = pool.replica().state().chain().clone();
+        let mut journal = self.holder.journal();
+        for index in 0..journal.unread() {
+            let held = journal.read(index).unwrap_or_else(|error| {
+                tracing::error!(%error, "a segment of the pool's journal cannot be read");
+                Vec::new()
+            });
+            let checked = chain.checker().check_all(held).into_iter().flatten();
+            let held = checked.filter_map(|transaction| held_id(&pool.submit(transaction)));
+            let held: Vec<_> = held.collect();
+            journal.adopt(index, held.into_iter());
+        }
+        self.restored.store(true, Ordering::Release);
+    }
+
+    fn is_restored(&self) -> bool {
+        self.restored.load(Ordering::Acquire)
+    }
+
+    /// A pool that has not followed the ledger would judge by balances of long ago.
+    fn check_followed(&self) -> Result<(), Problem> {
+        if self.is_restored() && !self.shared.lock().replica().is_fresh() {
+            return Ok(());
+        }
+        let problem = Problem::unavailable("not-ready", "the pool has not reached the ledger yet");
+        Err(problem.with_retry_after(RETRY_AFTER))
+    }
+
+    /// Submits and waits; not for threads that serve connections.
+    fn submit(&self, transactions: Vec<Encoded>) -> Result<Vec<Outcome>, Problem> {
+        let answered = self.intake.offer(transactions)?;
+        answered.blocking_recv().unwrap_or_else(|_| Err(intake::gone()))
+    }
+
+    fn pay_from_faucet(&self, to: Address, amount: Amount) -> Result<Outcome, Problem> {
+        let Some(key) = &self.faucet else {
+            return Err(Problem::not_found("not-found", "this pool has no faucet")
+                .with_hint("`dsc dev`, or `dsc pool --faucet` on a development network, has one"));
+        };
+        self.check_followed()?;
+        let refuse = |error: &dyn std::fmt::Display| Problem::rejected("invalid-payment", error);
+        let payments = Payments::new(vec![Payment { to, amount }]).map_err(|e| refuse(&e))?;
+        let pool = self.shared.lock();
+        let chain = pool.replica().state().chain().hash();
+        let NextSequence { sequence, height } = pool.next_sequence(&key.public().address());
+        drop(pool);
+        let expires = Height(height.0.saturating_add(FAUCET_LIFETIME));
+        let draft = Draft { sequence, expires, fee: Amount::ZERO, payments, memo: Memo::default() };
+        let mut outcomes = self.submit(vec![draft.sign(&chain, key).into()])?;
+        outcomes.pop().ok_or_else(|| Problem::internal("no outcome"))
+    }
+}
+
+/// The id of a transaction that the pool holds after all.
+fn held_id(outcome: &Outcome) -> Option<TransactionId> {
+    match outcome {
+        Outcome::Added { id } => Some(*id),
+        _ => None,
+    }
+}
+
+/// The routes of a pool.
+pub(crate) fn site(
+    server: &Arc<Server>,
+    limits: &Limits,
+    shutdown: &Shutdown,
+    token: Option<Token>,
+) -> Site {
+    let quick = Router::new()
+        .route("/v1/genesis", get(chain_genesis))
+        .route("/v1/transactions/{id}", get(status))
+        .route("/v1/pending", get(take))
+        .route("/v1/accounts/{address}", get(next_sequence))
+        .route("/v1/counts", get(counts))
+        .with_state(server.clone());
+    let inflow = Router::new().route("/v1/transactions", post(submission::submit));
+    let admin = Router::new().route("/v1/faucet", post(faucet)).with_state(server.clone());
+    let (ready, figures) = (server.clone(), server.clone());
+    Site::new("pool", limits.clone(), shutdown.clone())
+        .routes(quick)
+        .streaming(inflow.with_state(server.clone()))
+        .admin(admin, token)
+        .ready(move || checks(&ready))
+        .metrics(move |text| write_figures(&figures, text))
+}
+
+fn checks(server: &Server) -> Vec<Check> {
+    let pool = server.shared.lock();
+    let fault = pool.fault().map(str::to_owned);
+    let followed = !pool.replica().is_fresh();
+    drop(pool);
+    let detail = fault.clone().unwrap_or_else(|| "followed".into());
+    let restored = server.is_restored();
+    vec![
+        Check { name: "blockchain", ok: followed && fault.is_none(), detail },
+        Check { name: "journal", ok: restored, detail: "what it holds is taken in".into() },
+    ]
+}
+
+fn write_figures(server: &Server, text: &mut String) {
+    use std::fmt::Write;
+    let counts = server.shared.lock().counts();
+    let _ = writeln!(text, "# TYPE dsc_pool_transactions gauge");
+    let _ = writeln!(text, "dsc_pool_transactions{{state=\"submitted\"}} {}", counts.submitted);
+    let _ = writeln!(text, "dsc_pool_transactions{{state=\"unconfirmed\"}} {}", counts.unconfirmed);
+    let _ = writeln!(text, "# TYPE dsc_transactions_total counter");
+    let ends = [
+        ("confirmed", counts.confirmed),
+        ("rejected", counts.rejected),
+        ("expired", counts.expired),
+    ];
+    for (state, count) in ends {
+        let _ = writeln!(text, "dsc_transactions_total{{state=\"{state}\"}} {count}");
+    }
+}
+
+async fn chain_genesis(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
+    server.shared.clone().with(|pool| genesis(pool.replica().state().chain())).await
+}
+
+async fn status(State(server): State<Arc<Server>>, Id(id): Id) -> Result<Json<Status>, Problem> {
+    let found = server.shared.clone().with(move |pool| pool.status(&id)).await?;
+    let missing = || Problem::not_found("not-found", format_args!("the pool knows no {id}"));
+    found.map(Json).ok_or_else(missing)
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    height: Height,
+}
+
+async fn take(
+    State(server): State<Arc<Server>>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Response, Problem> {
+    let bytes = blocking(move || {
+        let taken = server.shared.lock().take(wanted.height);
+        Ok(codec::encode_list(taken.iter().map(|transaction| transaction.bytes())))
+    });
+    bytes.await.map(binary)
+}
+
+async fn next_sequence(
+    State(server): State<Arc<Server>>,
+    Of(address): Of,
+) -> Result<Json<NextSequence>, Problem> {
+    server.shared.clone().with(move |pool| pool.next_sequence(&address)).await.map(Json)
+}
+
+async fn counts(State(server): State<Arc<Server>>) -> Result<Json<Counts>, Problem> {
+    server.shared.clone().with(|pool| pool.counts()).await.map(Json)
+}
+
+/// What a faucet is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FaucetBody {
+    pub(crate) address: Address,
+    pub(crate) amount: Amount,
+}
+
+async fn faucet(
+    State(server): State<Arc<Server>>,
+    Json(body): Json<FaucetBody>,
+) -> Result<Json<Outcome>, Problem> {
+    let outcome = blocking(move || server.pay_from_faucet(body.address, body.amount)).await?;
+    match outcome {
+        Outcome::Rejected { refusal, .. } => Err(refused(&refusal)),
+        outcome => Ok(Json(outcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
