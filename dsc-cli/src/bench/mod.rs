@@ -15,6 +15,7 @@
 pub(crate) mod chart;
 pub(crate) mod compare;
 pub(crate) mod disk;
+pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod measure;
 pub(crate) mod noise;
@@ -25,3 +26,4 @@ pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod usage;

@@ -33,7 +33,7 @@ pub(crate) fn bytes() -> Option<u64> {
     high_water(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-fn high_water(status: &str) -> Option<u64> {
+pub(super) fn high_water(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)

@@ -8,12 +8,12 @@
 use serde_json::Value;
 
 use super::{
-    proof,
+    load, proof,
     table::{bytes_text, digits, scaled},
 };
 
 /// Every schema of results.
-pub(crate) const ALL: &[&Schema] = &[&proof::SCHEMA];
+pub(crate) const ALL: &[&Schema] = &[&proof::SCHEMA, &load::SCHEMA];
 
 /// The schema called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Schema> {
@@ -110,6 +110,9 @@ pub(crate) enum Unit {
     /// How many times something else.
     Times,
     Hertz,
+    Seconds,
+    /// A number whose unit the label names.
+    Number,
 }
 
 impl Unit {
@@ -126,6 +129,8 @@ impl Unit {
             Self::Share => format!("{} %", digits(100.0 * value)),
             Self::Times => format!("{}x", digits(value)),
             Self::Hertz => format!("{}Hz", scaled(value)),
+            Self::Seconds => format!("{value:.3} s"),
+            Self::Number => digits(value),
         }
     }
 
@@ -139,8 +144,9 @@ impl Unit {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "us",
             Self::Cycles => "cycles",
-            Self::Share | Self::Times => "1",
+            Self::Share | Self::Times | Self::Number => "1",
             Self::Hertz => "Hz",
+            Self::Seconds => "s",
         }
     }
 }
@@ -171,9 +177,14 @@ pub(crate) struct Ratio {
     pub(crate) spread: Option<[f64; 2]>,
 }
 
+/// What stands at `path`, fields split by points; the whole for an empty path.
+fn at<'v>(base: &'v Value, path: &str) -> &'v Value {
+    path.split('.').filter(|field| !field.is_empty()).fold(base, |value, field| &value[field])
+}
+
 impl Found {
     fn read(base: &Value, figure: Figure, path: &str, suffix: &str) -> Option<Self> {
-        let number = |field: &str| base[field].as_f64();
+        let number = |field: &str| at(base, field).as_f64();
         let spread = |field: &str| {
             let spread = &base["spread"][field];
             spread[0].as_f64().zip(spread[1].as_f64()).map(|(least, most)| [least, most])
@@ -211,7 +222,7 @@ impl Found {
 impl Section {
     /// The figures of this section that `document` has, in the order of their declaration.
     pub(crate) fn figures_in(&self, document: &Value) -> Vec<Found> {
-        let base = &document[self.field];
+        let base = at(document, self.field);
         let found = |figure: &Figure| match figure.list {
             None => Found::read(base, *figure, self.field, "").into_iter().collect(),
             Some(list) => self.items(base, list, *figure),
@@ -310,6 +321,8 @@ mod tests {
             (Unit::Share, 0.9765, "97.7 %"),
             (Unit::Times, 1.5, "1.50x"),
             (Unit::Hertz, 3.1e9, "3.10 GHz"),
+            (Unit::Seconds, 0.123_456, "0.123 s"),
+            (Unit::Number, 123.456, "123"),
         ];
         for (unit, value, text) in cases {
             assert_eq!(unit.text(value), text);

@@ -34,9 +34,14 @@ impl Samples {
 
     /// The least that at least `percent` of all are not above (nearest rank).
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let [found] = self.percentiles([percent]);
+        found
+    }
+
+    /// As [`Samples::percentile`], several at once.
+    pub(crate) fn percentiles<const N: usize>(&self, percents: [usize; N]) -> [f64; N] {
         let sorted = self.sorted();
-        let rank = (sorted.len() * percent.min(100)).div_ceil(100).max(1);
-        sorted[rank - 1]
+        percents.map(|percent| sorted[rank(sorted.len(), percent)])
     }
 
     /// The least and the greatest.
@@ -59,6 +64,11 @@ impl Samples {
     pub(crate) fn ratio(&self, other: &Self) -> f64 {
         self.over(other).median()
     }
+}
+
+/// The place of a percentile among `count` in order.
+fn rank(count: usize, percent: usize) -> usize {
+    (count * percent.min(100)).div_ceil(100).max(1) - 1
 }
 
 /// A count as a figure.

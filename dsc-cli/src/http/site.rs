@@ -18,7 +18,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody, to_bytes},
-    extract::{MatchedPath, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -162,6 +162,8 @@ impl Site {
 
     fn bounded(mut self, routes: Router, bytes_max: usize) -> Self {
         let bounds = self.bounds(bytes_max, self.limits.request_time);
+        // Bodies are bounded before a handler sees them; the framework's own bound is for others.
+        let routes = routes.layer(DefaultBodyLimit::disable());
         self.router = self.router.merge(routes.layer(from_fn_with_state(bounds, work)));
         self
     }

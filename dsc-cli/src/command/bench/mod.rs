@@ -1,5 +1,6 @@
 //! `dsc bench`: measure this machine, and compare and report what was measured.
 
+mod load;
 mod proof;
 mod results;
 
@@ -16,6 +17,8 @@ pub(crate) struct Args {
 enum Verb {
     /// Measure the proof engines beside naive ways and the limits of the hardware
     Proof(proof::Args),
+    /// Send transactions to a running network and follow them onto the ledger
+    Load(load::Args),
     /// Show what changed between two results of one machine
     Compare(results::Compare),
     /// Write results as Markdown, CSV or a chart
@@ -25,6 +28,7 @@ enum Verb {
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     match &args.verb {
         Verb::Proof(args) => proof::run(args, context),
+        Verb::Load(args) => load::run(args, context),
         Verb::Compare(args) => results::compare(args, context),
         Verb::Report(args) => results::report(args, context),
     }

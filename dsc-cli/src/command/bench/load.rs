@@ -1,0 +1,200 @@
+//! `dsc bench load`: transactions on a running network, at full speed or at a fixed rate.
+
+use std::{path::PathBuf, time::Duration};
+
+use dsc_lib::{
+    keys::SecretKey,
+    role::pool::NextSequence,
+    transaction::PAYMENTS_MAX,
+    units::{Amount, Height},
+};
+use serde_json::json;
+
+use super::super::{Context, role::ChainArgs, watched::Watched};
+use crate::{
+    bench::{
+        load::{self, Figures, Load, Outcome, Pace, Plan, Sender, Terms, Workload},
+        machine::Machine,
+        noise::Ticks,
+        record::{self, Measured},
+        usage::Meter,
+    },
+    clock::SystemClock,
+    duration,
+    exit::Failure,
+    http::ClientError,
+    network,
+    output::note,
+    role::{span, transport::Transport},
+};
+
+/// Heights within which a transaction must get onto the ledger; what the pool allows is more.
+const LIFETIME: u64 = 50_000;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Clients; each pays from a published account of its own, on development networks only
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10))]
+    clients: u16,
+    /// Transactions, all clients together
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    transactions: u32,
+    /// Transactions in one request
+    #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    batch: u16,
+    /// Requests of one client that are under way at once
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    in_flight: u16,
+    /// Transactions a second, whatever the answers [default: as fast as they are answered]
+    #[arg(long, value_name = "COUNT", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// Send one transaction, wait until it is confirmed, pause at random for up to a block's time, and
+    /// so on: latency at low load
+    #[arg(long, conflicts_with = "rate")]
+    wait: bool,
+    /// Send no more after this time
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    time: Option<Duration>,
+    /// Payments in each transaction
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    payments: u16,
+    /// Recipients, in turn [default: another new address for every payment]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    recipients: Option<u64>,
+    /// Coins that each transaction gives the winner of its block
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    fee: Amount,
+    /// Another seed pays other recipients
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+    /// Longest wait for anything to be confirmed
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Process of a server on this machine whose time and memory count; may be repeated
+    #[arg(long = "pid", value_name = "NUMBER")]
+    pids: Vec<u32>,
+    /// Append the result to a file, one line of JSON each
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if rate.is_finite() && rate >= 0.001 { Ok(rate) } else { Err("expected 0.001 or more".into()) }
+}
+
+impl Args {
+    fn options(&self) -> serde_json::Value {
+        let [batch, in_flight] = self.width();
+        json!({
+            "clients": self.clients, "transactions": self.transactions, "batch": batch,
+            "in_flight": in_flight, "rate": self.rate, "wait": self.wait, "payments": self.payments,
+            "recipients": self.recipients, "fee": self.fee,
+            "time_ms": self.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        })
+    }
+
+    fn terms(&self, height: Height) -> Terms {
+        Terms {
+            expires: Height(height.0.saturating_add(LIFETIME)),
+            fee: self.fee,
+            payments: usize::from(self.payments).min(PAYMENTS_MAX),
+            recipients: self.recipients,
+            seed: self.seed,
+        }
+    }
+
+    fn pace(&self, interval: Duration) -> Pace {
+        if self.wait {
+            return Pace::Wait { pause: interval };
+        }
+        self.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second })
+    }
+
+    /// Transactions in a request, and requests of a client at once.
+    const fn width(&self) -> [u16; 2] {
+        if self.wait { [1, 1] } else { [self.batch, self.in_flight] }
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    let clock = SystemClock::new();
+    let started = clock.unix();
+    args.out.as_deref().map_or(Ok(()), record::check_appendable)?;
+    let transport = Transport::from_config(&context.config)?;
+    let chain = network::chain(args.chain.genesis.as_deref(), &transport.pool)?;
+    network::require_development(&chain, "`dsc bench load` with published accounts")?;
+    if record::PROFILE == "debug" {
+        note("this is a debug build: measure with `cargo build --release`");
+    }
+    let watched = Watched::new(context)?;
+    let (senders, height) = senders(args, &transport)?;
+    let begun = clock.elapsed();
+    let workload = Workload::sign(&chain.hash(), &senders, args.terms(height), &watched)?;
+    drop(senders);
+    let sign_s = clock.elapsed().saturating_sub(begun).as_secs_f64();
+    let machine = Machine::here(&std::env::temp_dir());
+    let [batch, in_flight] = args.width();
+    let plan = Plan {
+        chain: chain.hash(),
+        pool: transport.pool.base(),
+        blockchain: transport.blockchain.base(),
+        workload: &workload,
+        clients: workload.lanes().iter().map(|lane| vec![lane.clone()]).collect(),
+        batch: usize::from(batch),
+        in_flight: usize::from(in_flight),
+        pace: args.pace(span(chain.genesis().interval)),
+        time: args.time,
+        patience: args.timeout,
+    };
+    let (own, servers) = (Meter::start(&[std::process::id()]), Meter::start(&args.pids));
+    let ticks = Ticks::now();
+    let outcome = load::run(&plan, &watched, &watched.shutdown)?;
+    let usage = (own.stop(), (!args.pids.is_empty()).then(|| servers.stop()));
+    check(&outcome)?;
+    let load = Load::new(outcome, u64::from(args.payments), Some(sign_s), usage);
+    let figures = Figures { options: args.options(), load };
+    let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
+    if let Some(path) = &args.out {
+        record::append(path, &measured)?;
+    }
+    context.output.document(&measured)
+}
+
+/// The published accounts that pay, each with the sequence that the pool names, and the height.
+fn senders(args: &Args, transport: &Transport) -> Result<(Vec<Sender>, Height), ClientError> {
+    let (clients, transactions) = (usize::from(args.clients), args.transactions as usize);
+    let mut found = Vec::new();
+    let mut last = Height(0);
+    for (index, key) in (0..clients).filter_map(network::account_key).enumerate() {
+        let NextSequence { sequence, height } = next(&key, transport)?;
+        // What does not divide evenly goes to the first.
+        let count = transactions / clients + usize::from(index < transactions % clients);
+        found.push(Sender { key, sequence, count });
+        last = last.max(height);
+    }
+    Ok((found, last))
+}
+
+fn next(key: &SecretKey, transport: &Transport) -> Result<NextSequence, ClientError> {
+    transport.pool.get_json(&format!("/v1/accounts/{}", key.public().address()))
+}
+
+/// What the pool took has to be on the ledger, once each.
+fn check(outcome: &Outcome) -> Result<(), Failure> {
+    let Outcome { accepted, confirmed, doubled, .. } = outcome;
+    if *doubled > 0 {
+        let message = format!("{doubled} transactions are on the ledger more than once");
+        return Err(Failure::corrupt("confirmed-twice", message)
+            .with_hint("`dsc chain verify` checks every block"));
+    }
+    if confirmed >= accepted {
+        return Ok(());
+    }
+    let message =
+        format!("{confirmed} of {accepted} transactions that the pool took are confirmed");
+    Err(Failure::outcome_unknown("not-confirmed", message)
+        .with_hint("`dsc health` shows which role is missing; --timeout waits longer"))
+}
