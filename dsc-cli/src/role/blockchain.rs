@@ -61,6 +61,14 @@ impl Server {
         Self { shared: shared.clone(), archive, chain, snapshot: Arc::default() }
     }
 
+    /// Waits until there is a block at the height asked for, or the time for it is over.
+    async fn reached(&self, asked: &From) {
+        let reached = |chain: &mut Blockchain| {
+            (chain.ledger().state().round().height > asked.from).then_some(())
+        };
+        self.shared.until(bounded(asked.wait), reached).await;
+    }
+
     fn snapshot(&self) -> Result<Bytes, StoreError> {
         let mut last = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.shared.lock();
@@ -91,7 +99,8 @@ pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: 
         .route("/v1/accounts/{address}/transactions", get(history))
         .with_state(server.clone());
     let bulk = Router::new().route("/v1/blocks", axum::routing::post(submit));
-    let waiting = Router::new().route("/v1/blocks", get(blocks));
+    let waiting =
+        Router::new().route("/v1/blocks", get(blocks)).route("/v1/confirmed", get(confirmed));
     let figures = shared.clone();
     Site::new("blockchain", limits.clone(), shutdown.clone())
         .routes(quick)
@@ -157,13 +166,25 @@ async fn blocks(
     State(server): State<Server>,
     Asked(asked): Asked<From>,
 ) -> Result<Response, Problem> {
-    let reached =
-        |chain: &mut Blockchain| (chain.ledger().state().round().height > asked.from).then_some(());
-    server.shared.until(bounded(asked.wait), reached).await;
+    server.reached(&asked).await;
     let read = move || blockchain::blocks(&server.archive, asked.from).map_err(|e| broken(&e));
     let listed: Result<Vec<_>, _> = blocking(read).await?.into_iter().map(List::new).collect();
     let list = listed.and_then(BlockList::new).map_err(Problem::internal)?;
     Ok(binary(codec::encode(&list)))
+}
+
+/// The ids of what was confirmed from a height on; waits until something is.
+async fn confirmed(
+    State(server): State<Server>,
+    Asked(asked): Asked<From>,
+) -> Result<Response, Problem> {
+    server.reached(&asked).await;
+    let read = move || {
+        let recent = server.shared.lock().recent(asked.from);
+        let list = blockchain::confirmed(&server.archive, &server.chain, recent, asked.from);
+        list.map(|list| codec::encode(&list)).map_err(|error| broken(&error))
+    };
+    blocking(read).await.map(binary)
 }
 
 async fn submit(

@@ -5,8 +5,15 @@
 //! 1. A block is acknowledged only after it is durable.
 //! 2. The same block again is acknowledged again; another one at its height is refused.
 
+mod confirmed;
+
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use self::confirmed::Recent;
+pub use self::confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed};
 
 use super::Refusal;
 use crate::{
@@ -197,12 +204,13 @@ pub fn blocks(archive: &Archive, from: Height) -> Result<Vec<Vec<u8>>, StoreErro
 #[derive(Debug)]
 pub struct Blockchain {
     ledger: Ledger,
+    recent: Recent,
 }
 
 impl Blockchain {
     /// Serves this ledger.
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+        Self { ledger, recent: Recent::default() }
     }
 
     /// The ledger.
@@ -259,6 +267,7 @@ impl Blockchain {
 
     fn commit(&mut self, checked: &CheckedBlock) -> Result<Accepted, SubmitError> {
         self.ledger.commit(checked)?;
+        self.recent.push(checked);
         Ok(Accepted { height: checked.header().height, hash: checked.hash() })
     }
 
@@ -269,6 +278,12 @@ impl Blockchain {
     /// [`StoreError`] if the store cannot be read.
     pub fn blocks(&self, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
         blocks(&self.ledger, from)
+    }
+
+    /// What was confirmed from a height on, as far as it is still in RAM; [`confirmed`] adds what
+    /// is not.
+    pub fn recent(&self, from: Height) -> Vec<Arc<Confirmed>> {
+        self.recent.from(from)
     }
 
     /// All balances and the tip they belong to, encoded.
