@@ -40,6 +40,9 @@ pub(crate) struct Host {
     pub(crate) time: Time,
     pub(crate) shutdown: Shutdown,
     pub(crate) token: Option<Token>,
+    /// What a pool holds, and how many bytes wait to be held.
+    pub(crate) mempool: mempool::Limits,
+    pub(crate) intake_bytes_max: usize,
 }
 
 impl Host {
@@ -47,7 +50,24 @@ impl Host {
     pub(crate) fn from_config(config: &Config, shutdown: Shutdown) -> Result<Self, Failure> {
         let path = config.path("admin.token_file");
         let token = if path.exists() { Some(Token::load(path)?) } else { None };
-        Ok(Self { limits: Limits::from_config(config), time: Time::new(), shutdown, token })
+        Ok(Self {
+            limits: Limits::from_config(config),
+            time: Time::new(),
+            shutdown,
+            token,
+            mempool: mempool_limits(config),
+            intake_bytes_max: config.count("pool.intake_bytes_max"),
+        })
+    }
+}
+
+fn mempool_limits(config: &Config) -> mempool::Limits {
+    mempool::Limits {
+        transactions_max: config.count("pool.transactions_max"),
+        bytes_max: config.count("pool.bytes_max") as u64,
+        per_sender_max: config.count("pool.per_sender_max"),
+        finished_max: config.count("pool.finished_max"),
+        ..mempool::Limits::default()
     }
 }
 
@@ -138,8 +158,8 @@ pub(crate) fn pool(
 ) -> Result<Running<Pool>, Failure> {
     let lock = own_folder(folder)?;
     let path = folder.join(format!("journal-{:016x}", chain.hash().first64()));
-    let pool = Pool::new(chain, mempool::Limits::default());
-    let pool = role::pool::Server::open(pool, &path, faucet)?;
+    let pool = Pool::new(chain, host.mempool);
+    let pool = role::pool::Server::open(pool, &path, faucet, host.intake_bytes_max)?;
     let url = socket.url();
     let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.clone());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
@@ -237,7 +257,13 @@ pub(crate) fn monitor(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use crate::{config::Sources, exit::Exit};
+
+    #[test]
+    fn the_configuration_has_the_defaults_of_the_mempool() {
+        let config = Config::load(&Sources::default()).unwrap();
+        assert_eq!(mempool_limits(&config), mempool::Limits::default());
+    }
 
     #[test]
     fn bounds_that_keep_a_block_out_are_refused() {

@@ -29,10 +29,9 @@ use super::{
     validator::parse_kind,
 };
 use crate::{
-    clock::Time,
     duration,
     exit::Failure,
-    http::{Client, Limits},
+    http::Client,
     network,
     node::{self, Host, Mine},
     output::note,
@@ -139,8 +138,8 @@ impl Network {
         let [monitor, blockchain, pool, metronome] = sockets(args.port_base)?;
         let chain = chain(args, folder)?;
         let accounts = account_keys(&chain)?;
-        let limits = Limits::from_config(&context.config);
-        let host = Host { limits, time: Time::new(), shutdown, token: None };
+        // Development needs no token: everybody here is on this machine.
+        let host = Host { token: None, ..Host::from_config(&context.config, shutdown)? };
         let urls = BTreeMap::from([
             ("blockchain", blockchain.url()),
             ("metronome", metronome.url()),

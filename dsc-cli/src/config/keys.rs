@@ -92,6 +92,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, summary: &'s
 }
 
 const COUNT: Kind = Kind::Count { min: 1, max: 1 << 20 };
+const MANY: Kind = Kind::Count { min: 1, max: 1 << 26 };
 const BYTES: Kind = Kind::Count { min: 1 << 10, max: 1 << 30 };
 
 /// The forms of `--log-format`.
@@ -108,6 +109,11 @@ pub const KEYS: &[Key] = &[
     key("blockchain.listen", Kind::Listen, "127.0.0.1:7701", "where the blockchain listens"),
     key("pool.url", Kind::Url, "http://127.0.0.1:7702", "where the pool is reached"),
     key("pool.listen", Kind::Listen, "127.0.0.1:7702", "where the pool listens"),
+    key("pool.transactions_max", MANY, "262144", "most transactions held"),
+    key("pool.bytes_max", BYTES, "268435456", "most bytes in transactions held"),
+    key("pool.per_sender_max", MANY, "131072", "most transactions held of one sender"),
+    key("pool.finished_max", MANY, "262144", "ended transactions remembered"),
+    key("pool.intake_bytes_max", BYTES, "33554432", "most bytes waiting to be checked and held"),
     key("metronome.url", Kind::Url, "http://127.0.0.1:7703", "where the metronome is reached"),
     key("metronome.listen", Kind::Listen, "127.0.0.1:7703", "where the metronome listens"),
     key("validator.listen", Kind::Listen, "127.0.0.1:7704", "where a validator listens"),

@@ -39,8 +39,6 @@ use crate::{
     role::{Shared, spawn},
 };
 
-/// Bytes of transactions on their way from the socket to the journal.
-const BYTES_MAX: usize = 32 << 20;
 /// Transactions checked in one round: long enough to share a sync, short enough to answer soon.
 const ROUND_MAX: usize = 4096;
 /// When a busy pool may be asked again.
@@ -85,12 +83,16 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Starts the two threads; they end when the intake is dropped.
-    pub(super) fn start(chain: Chain, holder: Arc<Holder>) -> Result<Self, Failure> {
+    pub(super) fn start(
+        chain: Chain,
+        holder: Arc<Holder>,
+        bytes_max: usize,
+    ) -> Result<Self, Failure> {
         let (queue, submitted) = mpsc::unbounded_channel();
         let (judged, rounds) = sync_channel(1);
         spawn("pool-check", move || check(&chain, submitted, &judged))?;
         spawn("pool-hold", move || hold(&holder, &rounds))?;
-        Ok(Self { queue, room: Arc::new(Semaphore::new(kib(BYTES_MAX) as usize)) })
+        Ok(Self { queue, room: Arc::new(Semaphore::new(kib(bytes_max) as usize)) })
     }
 
     /// Takes a batch, unless too much waits already.

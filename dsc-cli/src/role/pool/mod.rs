@@ -68,6 +68,7 @@ impl Server {
         pool: Pool,
         folder: &Path,
         faucet: Option<SecretKey>,
+        intake_bytes_max: usize,
     ) -> Result<Arc<Self>, Failure> {
         let journal =
             Journal::open(folder).map_err(|error| Failure::file("open", folder, &error))?;
@@ -75,7 +76,7 @@ impl Server {
         let chain = pool.replica().state().chain().clone();
         let shared = Shared::new(pool);
         let holder = Arc::new(Holder::new(shared.clone(), journal));
-        let intake = Intake::start(chain, holder.clone())?;
+        let intake = Intake::start(chain, holder.clone(), intake_bytes_max)?;
         Ok(Arc::new(Self { shared, holder, intake, restored, faucet }))
     }
 

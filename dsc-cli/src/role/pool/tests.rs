@@ -19,7 +19,7 @@ fn encoded(sequence: u64) -> Encoded {
 }
 
 fn opened(folder: &Path) -> Arc<Server> {
-    Server::open(Pool::new(chain(), mempool::Limits::default()), folder, None).unwrap()
+    Server::open(Pool::new(chain(), mempool::Limits::default()), folder, None, 1 << 20).unwrap()
 }
 
 /// The pool holds a transaction before it is on disk. If putting it there fails, whoever submits
