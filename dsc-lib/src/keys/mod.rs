@@ -11,7 +11,8 @@
 //! 5. Secret material is wiped when it is dropped and never shown by `Debug`.
 //!
 //! Rules 1 and 2 leave nothing for a backend to decide but the arithmetic; rule 3 is checked by the
-//! tests, which always build the pure-Rust backend and run it beside aws-lc on every input.
+//! tests, which always build the pure-Rust backend and run it beside aws-lc on every input, and both
+//! beside [`verify_each`], which checks eight signatures at once on CPUs with AVX-512 IFMA.
 //!
 //! # Timing
 //!
@@ -22,7 +23,16 @@
 
 #[cfg(feature = "aws-lc")]
 mod aws;
+mod batch;
 mod encrypted;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "a call of a function that needs CPU features")]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "hot loops over arrays of fixed length"
+)]
+mod lanes;
 mod pure;
 mod secret;
 
@@ -37,7 +47,10 @@ use thiserror::Error;
 use self::aws as backend;
 #[cfg(not(feature = "aws-lc"))]
 use self::pure as backend;
-pub use self::secret::{KeyError, SecretKey};
+pub use self::{
+    batch::{Claim, verify_each, verify_lanes},
+    secret::{KeyError, SecretKey},
+};
 use crate::{address::Address, codec::malformed};
 
 /// Bytes in a modulus and in a signature.

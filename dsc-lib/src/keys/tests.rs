@@ -1,4 +1,5 @@
 mod backends;
+mod batch;
 mod secret;
 
 use serde::Deserialize;

@@ -11,7 +11,7 @@ use super::*;
 use crate::keys::aws;
 use crate::keys::pure;
 
-type Number = [u8; MODULUS_LEN];
+pub(super) type Number = [u8; MODULUS_LEN];
 
 /// The prime of the 2048-bit MODP group (RFC 3526): a modulus whose private exponent anyone can work
 /// out, so that every padding can be "signed".
@@ -23,7 +23,7 @@ const PRIME: &str = "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a6
     7cea956ae515d2261898fa051015728e5a8aacaa68ffffffffffffffff";
 
 /// The `DigestInfo` of SHA-256 up to the digest (RFC 8017, section 9.2).
-const SHA256_INFO: [u8; 19] = [
+pub(super) const SHA256_INFO: [u8; 19] = [
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
 ];
@@ -35,6 +35,8 @@ fn verdict(key: &PublicKey, message: &[u8], signature: Number) -> Result<(), Sig
     assert_eq!(key.verify_with(pure::verify, message, &signature), found, "pure");
     #[cfg(feature = "aws-lc")]
     assert_eq!(key.verify_with(aws::verify, message, &signature), found, "aws-lc");
+    let claim = Claim { key, message, signature: &signature };
+    assert_eq!(verify_each(&[claim; 8]), [found; 8], "batch");
     found
 }
 
@@ -45,19 +47,27 @@ fn prime_key() -> PublicKey {
 /// Returns `padded^(1/e)` modulo [`PRIME`].
 fn forge(padded: &[u8]) -> Number {
     let prime = BigUint::from_bytes_be(prime_key().modulus());
-    let order = &prime - 1_u32;
-    let residue = (&order % EXPONENT).to_string().parse::<u64>().unwrap();
+    let exponent = root_exponent(&(&prime - 1_u32));
+    number(&BigUint::from_bytes_be(padded).modpow(&exponent, &prime))
+}
+
+/// The inverse of the public exponent modulo `order`.
+pub(super) fn root_exponent(order: &BigUint) -> BigUint {
+    let residue = (order % EXPONENT).to_string().parse::<u64>().unwrap();
     let e = u64::from(EXPONENT);
     let factor = (1..e).find(|factor| (factor * residue + 1).is_multiple_of(e)).unwrap();
-    let exponent = (order * factor + 1_u32) / EXPONENT;
-    let root = BigUint::from_bytes_be(padded).modpow(&exponent, &prime).to_bytes_be();
+    (order * factor + 1_u32) / EXPONENT
+}
+
+pub(super) fn number(value: &BigUint) -> Number {
+    let digits = value.to_bytes_be();
     let mut number = [0; MODULUS_LEN];
-    number[MODULUS_LEN - root.len()..].copy_from_slice(&root);
+    number[MODULUS_LEN - digits.len()..].copy_from_slice(&digits);
     number
 }
 
 /// Pads `tail` with `filler` in front to the length of a modulus.
-fn pad(head: [u8; 2], filler: u8, tail: &[u8]) -> Vec<u8> {
+pub(super) fn pad(head: [u8; 2], filler: u8, tail: &[u8]) -> Vec<u8> {
     let filler = vec![filler; MODULUS_LEN - head.len() - 1 - tail.len()];
     [&head[..], &filler, &[0], tail].concat()
 }
