@@ -8,10 +8,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use dsc_lib::{
-    block::Block,
-    codec::{self, DecodeError},
-    hash::Digest,
-    role::blockchain::Info,
+    codec,
+    role::blockchain::{ConfirmedList, Info},
     transaction::TransactionId,
     units::Height,
 };
@@ -35,7 +33,6 @@ pub(super) struct Seen {
 pub(super) struct Confirmations {
     url: String,
     connection: Connection,
-    chain: Digest,
     next: Height,
     known: HashMap<TransactionId, usize>,
     pub(super) seen: Vec<Option<Seen>>,
@@ -51,7 +48,6 @@ impl Confirmations {
     /// Looks for `ids` in the blocks after the present tip.
     pub(super) async fn after_tip(
         url: &str,
-        chain: Digest,
         ids: impl Iterator<Item = TransactionId>,
     ) -> Result<Self, ClientError> {
         let mut connection = Connection::to(url);
@@ -62,20 +58,19 @@ impl Confirmations {
         let seen = vec![None; known.len()];
         let url = url.to_owned();
         let (confirmed, doubled, blocks, foreign) = (0, 0, 0, 0);
-        Ok(Self { url, connection, chain, next, known, seen, confirmed, doubled, blocks, foreign })
+        Ok(Self { url, connection, next, known, seen, confirmed, doubled, blocks, foreign })
     }
 
     /// Waits for new blocks, for a moment; returns whether one brought something that was awaited.
     pub(super) async fn look(&mut self, clock: &SystemClock) -> Result<bool, ClientError> {
-        let path = format!("/v1/blocks?from={}&wait={WAIT_MS}", self.next);
+        let path = format!("/v1/confirmed?from={}&wait={WAIT_MS}", self.next);
         let Answer { body, .. } = self.connection.get(&path).await?;
         let at = clock.elapsed();
         let before = self.confirmed;
-        let blocks = listed(&body).map_err(|error| malformed(&self.url, &error))?;
-        for bytes in blocks {
-            let block: Block = codec::decode(bytes).map_err(|e| malformed(&self.url, &e))?;
-            let ids = block.transactions.iter().map(|transaction| transaction.id(&self.chain));
-            self.note(block.header.height, at, &ids.collect::<Vec<_>>());
+        let blocks: ConfirmedList =
+            codec::decode(&body).map_err(|error| malformed(&self.url, &error))?;
+        for block in &blocks {
+            self.note(block.height, at, &block.ids);
         }
         Ok(self.confirmed > before)
     }
@@ -95,20 +90,6 @@ impl Confirmations {
             }
         }
     }
-}
-
-/// The byte strings of a canonical list of them, without a copy.
-fn listed(list: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
-    let (count, mut rest) = codec::decode_first::<u64>(list)?;
-    let mut found = Vec::new();
-    for _ in 0..count {
-        let (len, tail) = codec::decode_first::<u64>(rest)?;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let item = tail.get(..len).ok_or(DecodeError::Truncated { len: tail.len() })?;
-        found.push(item);
-        rest = &tail[len..];
-    }
-    Ok(found)
 }
 
 fn malformed(url: &str, error: &dyn std::fmt::Display) -> ClientError {

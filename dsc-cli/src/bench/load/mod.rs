@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use dsc_lib::{hash::Digest, proof::Progress};
+use dsc_lib::proof::Progress;
 use futures_util::future::{try_join, try_join_all};
 use tokio::sync::watch;
 
@@ -50,7 +50,6 @@ pub(crate) enum Pace {
 /// What to send where.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    pub(crate) chain: Digest,
     pub(crate) pool: &'a str,
     pub(crate) blockchain: &'a str,
     pub(crate) workload: &'a Workload,
@@ -110,7 +109,7 @@ pub(crate) fn run(
 
 async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, ClientError> {
     let ids = plan.workload.ids().iter().copied();
-    let mut confirmations = Confirmations::after_tip(plan.blockchain, plan.chain, ids).await?;
+    let mut confirmations = Confirmations::after_tip(plan.blockchain, ids).await?;
     let count = plan.workload.ids().len();
     let queues: Vec<_> = plan.queues().into_iter().map(RefCell::new).collect();
     let (tell, confirmed) = watch::channel(vec![false; count]);

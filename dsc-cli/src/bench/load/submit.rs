@@ -28,6 +28,8 @@ use crate::{
     http::{ClientError, RemoteProblem},
 };
 
+/// Only what was refused is named in the answer.
+const PATH: &str = "/v1/transactions?brief=true";
 /// Pause before a full pool is asked again that does not say when.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Times that one batch is sent again after its answer was lost.
@@ -81,15 +83,22 @@ pub(super) struct Floor<'a> {
     pub(super) is_over: Cell<bool>,
 }
 
-/// How one transaction of a submission fared.
+/// How a submission fared.
 #[derive(Deserialize)]
 struct Told<'a> {
+    added: u64,
+    known: u64,
     #[serde(borrow)]
-    outcome: Cow<'a, str>,
-    #[serde(default)]
+    rejected: Vec<Refused<'a>>,
+}
+
+/// A transaction that was not taken, by its place in the submission.
+#[derive(Deserialize)]
+struct Refused<'a> {
+    index: usize,
     retry: bool,
-    #[serde(default, borrow)]
-    code: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    code: Cow<'a, str>,
 }
 
 impl Floor<'_> {
@@ -151,7 +160,7 @@ impl Floor<'_> {
         let mut lost = 0;
         loop {
             let start = self.clock.elapsed();
-            let answered = connection.post("/v1/transactions", batch.body.clone()).await;
+            let answered = connection.post(PATH, batch.body.clone()).await;
             match answered {
                 Ok(answer) => {
                     let now = self.clock.elapsed();
@@ -182,21 +191,15 @@ impl Floor<'_> {
                 malformed(format!("status {} without a problem", answer.status))
             }));
         }
-        let told: Vec<Told<'_>> =
+        let told: Told<'_> =
             serde_json::from_slice(&answer.body).map_err(|error| malformed(error.to_string()))?;
-        if told.len() != batch.transactions.len() {
-            let (got, sent) = (told.len(), batch.transactions.len());
-            return Err(malformed(format!("{got} outcomes of {sent} transactions")));
-        }
+        tally.accepted += told.added + told.known;
         let mut again = Vec::new();
-        for (told, &index) in told.iter().zip(&batch.transactions) {
-            match (&*told.outcome, told.retry) {
-                ("rejected", true) => again.push(index),
-                ("rejected", false) => {
-                    let code = told.code.as_deref().unwrap_or("unknown").to_owned();
-                    *tally.rejected.entry(code).or_default() += 1;
-                }
-                _ => tally.accepted += 1,
+        for Refused { index, retry, code } in told.rejected {
+            match (batch.transactions.get(index), retry) {
+                (Some(&index), true) => again.push(index),
+                (Some(_), false) => *tally.rejected.entry(code.into_owned()).or_default() += 1,
+                (None, _) => return Err(malformed(format!("no transaction {index} was sent"))),
             }
         }
         tally.busy += u64::from(!again.is_empty());

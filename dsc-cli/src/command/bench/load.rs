@@ -40,8 +40,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     transactions: u32,
     /// Transactions in one request
-    #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    batch: u16,
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: u32,
     /// Requests of one client that are under way at once
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     in_flight: u16,
@@ -114,8 +114,8 @@ impl Args {
     }
 
     /// Transactions in a request, and requests of a client at once.
-    const fn width(&self) -> [u16; 2] {
-        if self.wait { [1, 1] } else { [self.batch, self.in_flight] }
+    fn width(&self) -> [usize; 2] {
+        if self.wait { [1, 1] } else { [self.batch as usize, usize::from(self.in_flight)] }
     }
 }
 
@@ -138,13 +138,12 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let machine = Machine::here(&std::env::temp_dir());
     let [batch, in_flight] = args.width();
     let plan = Plan {
-        chain: chain.hash(),
         pool: transport.pool.base(),
         blockchain: transport.blockchain.base(),
         workload: &workload,
         clients: workload.lanes().iter().map(|lane| vec![lane.clone()]).collect(),
-        batch: usize::from(batch),
-        in_flight: usize::from(in_flight),
+        batch,
+        in_flight,
         pace: args.pace(span(chain.genesis().interval)),
         time: args.time,
         patience: args.timeout,
