@@ -36,6 +36,12 @@ fn lost() -> Result<Answer, Lost> {
     Err(Lost::new("the wire was cut"))
 }
 
+/// Does what a role has to compute.
+fn work(role: &mut impl Active, now: Millis) {
+    let Next::Work(work) = role.next(now) else { panic!("nothing to compute") };
+    role.finish(now, work.run());
+}
+
 fn refusal(code: &str) -> Refusal {
     Refusal::new(code, "no")
 }
@@ -282,11 +288,13 @@ fn a_pool_names_what_its_blockchain_server_does_wrong_and_goes_on() {
     let mut pool = Pool::new(testing::chain(), Limits::default());
     assert_eq!(pool.next(START), Next::Call(Call::Snapshot));
     pool.answer(START, Ok(Answer::Snapshot(vec![1, 2, 3])));
+    work(&mut pool, START);
     assert!(pool.fault().unwrap().contains("not canonical"));
     let later = START.plus(Millis(1000));
     assert_eq!(pool.next(later), Next::Call(Call::Snapshot));
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     pool.answer(later, Ok(Answer::Snapshot(blockchain.snapshot().unwrap())));
+    work(&mut pool, later);
     assert_eq!(pool.fault(), None);
     assert!(matches!(pool.next(later), Next::Call(Call::Blocks { from: Height(0), .. })));
 }
@@ -335,6 +343,7 @@ fn a_pool_hands_nothing_out_for_heights_that_no_metronome_can_be_at() {
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     pool.next(START);
     pool.answer(START, Ok(Answer::Snapshot(blockchain.snapshot().unwrap())));
+    work(&mut pool, START);
     let chain = testing::chain().hash();
     pool.submit(Arc::new(pay(&ALICE, 0, address(&BOB), 1).check(&chain).unwrap()));
     assert!(pool.take(Height(3)).is_empty() && pool.take(Height(u64::MAX)).is_empty());
