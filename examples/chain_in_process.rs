@@ -80,15 +80,26 @@ impl Servers {
 
     /// Lets pool and metronome make their own calls.
     fn run(&mut self, now: Millis) -> anyhow::Result<()> {
-        while let Next::Call(call) = self.pool.next(now) {
-            let answer = self.serve(now, &call)?;
-            self.pool.answer(now, Ok(answer));
+        loop {
+            match self.pool.next(now) {
+                Next::Call(call) => {
+                    let answer = self.serve(now, &call)?;
+                    self.pool.answer(now, Ok(answer));
+                }
+                Next::Work(work) => self.pool.finish(now, work.run()),
+                _ => break,
+            }
         }
-        while let Next::Call(call) = self.metronome.next(now) {
-            let answer = self.serve(now, &call)?;
-            self.metronome.answer(now, Ok(answer));
+        loop {
+            match self.metronome.next(now) {
+                Next::Call(call) => {
+                    let answer = self.serve(now, &call)?;
+                    self.metronome.answer(now, Ok(answer));
+                }
+                Next::Work(work) => self.metronome.finish(now, work.run()),
+                _ => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// What a transport does: finds the role that a call is for.
@@ -103,8 +114,8 @@ impl Servers {
             Call::Take(height) => self.take(*height),
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
-            Call::Round { after, .. } => {
-                Answer::Round(self.metronome.round_other_than(now, *after))
+            Call::Round { after, challenge, .. } => {
+                Answer::Round(self.metronome.round_other_than(now, *after, *challenge))
             }
             Call::HandIn(hand_in) => refused_or(self.metronome.hand_in(now, hand_in)),
             other => anyhow::bail!("nobody here answers {other:?}"),

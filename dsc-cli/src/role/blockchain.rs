@@ -41,11 +41,13 @@ const HISTORY_MAX: usize = 1000;
 /// after one at the end of time no other could follow, whoever made it.
 const AHEAD_MAX: Millis = Millis(2 * 60 * 60 * 1000);
 
-/// What needs the state goes through the lock; what is on disk is read beside it, as a question
-/// for a large block would else hold up the next one.
+/// What needs the state goes through the lock, which is held for moments only: blocks are checked
+/// and stored beside it, one after the other, and what is on disk is read beside it.
 #[derive(Clone)]
 struct Server {
     shared: Arc<Shared<Blockchain>>,
+    /// Whose turn it is to submit a block.
+    turn: Arc<Mutex<()>>,
     archive: Archive,
     chain: Chain,
     /// The last snapshot and the tip it is of: everybody who asks gets the same bytes.
@@ -58,7 +60,8 @@ impl Server {
         let (archive, chain) =
             (held.ledger().archive().clone(), held.ledger().state().chain().clone());
         drop(held);
-        Self { shared: shared.clone(), archive, chain, snapshot: Arc::default() }
+        let (turn, snapshot) = (Arc::default(), Arc::default());
+        Self { shared: shared.clone(), turn, archive, chain, snapshot }
     }
 
     /// Waits until there is a block at the height asked for, or the time for it is over.
@@ -69,15 +72,27 @@ impl Server {
         self.shared.until(bounded(asked.wait), reached).await;
     }
 
+    /// Checks and stores a block. Whoever submits the same block meanwhile waits for this one, and
+    /// is told the same.
+    fn submit(&self, block: Block) -> Result<blockchain::Accepted, SubmitError> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let submission = self.shared.lock().begin(block);
+        let mut stored = submission.run()?;
+        let accepted = self.shared.lock().finish(&mut stored)?;
+        drop(turn);
+        self.shared.changed();
+        Ok(accepted)
+    }
+
     fn snapshot(&self) -> Result<Bytes, StoreError> {
         let mut last = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = self.shared.lock();
-        let tip = held.ledger().state().tip().hash;
+        let state = self.shared.lock().ledger().shared_state();
+        let tip = state.tip().hash;
         if let Some((_, bytes)) = last.as_ref().filter(|(of, _)| *of == tip) {
             return Ok(bytes.clone());
         }
-        let snapshot = held.ledger().snapshot()?;
-        drop(held);
+        let snapshot = self.archive.snapshot_of(&state)?;
+        drop(state);
         let bytes = Bytes::from(codec::encode(&snapshot));
         *last = Some((tip, bytes.clone()));
         Ok(bytes)
@@ -86,7 +101,10 @@ impl Server {
 
 /// The routes of a blockchain server.
 pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let server = Server::new(shared);
+    site_of(Server::new(shared), limits, shutdown)
+}
+
+fn site_of(server: Server, limits: &Limits, shutdown: &Shutdown) -> Site {
     let quick = Router::new()
         .route("/v1/info", get(info))
         .route("/v1/genesis", get(chain_genesis))
@@ -101,7 +119,7 @@ pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: 
     let bulk = Router::new().route("/v1/blocks", axum::routing::post(submit));
     let waiting =
         Router::new().route("/v1/blocks", get(blocks)).route("/v1/confirmed", get(confirmed));
-    let figures = shared.clone();
+    let figures = server.shared.clone();
     Site::new("blockchain", limits.clone(), shutdown.clone())
         .routes(quick)
         .bulk(bulk.with_state(server.clone()))
@@ -193,13 +211,11 @@ async fn submit(
 ) -> Result<Json<blockchain::Accepted>, Problem> {
     let work = move || {
         let block: Result<Block, _> = codec::decode(&body);
+        drop(body);
         if let Ok(block) = &block {
             refuse_ahead(block.header.time, SystemClock::new().unix())?;
         }
-        let submitted = block
-            .map_err(SubmitError::from)
-            .and_then(|block| server.shared.lock().submit_block(block));
-        server.shared.changed();
+        let submitted = block.map_err(SubmitError::from).and_then(|block| server.submit(block));
         submitted.map_err(|error| submit_problem(&error))
     };
     blocking(work).await.map(Json)
@@ -335,6 +351,7 @@ mod tests {
 
     use dsc_lib::{
         ledger::{Ledger, Proposal},
+        role::blockchain::ConfirmedList,
         testing::{METRONOME, genesis},
     };
 
@@ -378,6 +395,46 @@ mod tests {
         drop((busy, waiting));
         shutdown.request();
         server.join().unwrap();
+    }
+
+    /// Whoever reads does not wait for those who submit, and two who submit the same block are told
+    /// the same.
+    #[test]
+    fn a_commit_under_way_holds_up_no_reader() {
+        let shared = Shared::new(Blockchain::new(Ledger::in_memory(genesis().check().unwrap())));
+        let (limits, shutdown) = (Limits::default(), Shutdown::new());
+        let server = Server::new(&shared);
+        let proposal = Proposal { proofs: vec![], transactions: vec![], time: Millis(1), epoch: 0 };
+        let state = shared.lock().ledger().shared_state();
+        let (block, _) = state.draft(proposal, &METRONOME).unwrap();
+        drop(state);
+        let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = socket.url();
+        let site = site_of(server.clone(), &limits, &shutdown);
+        let serving = socket.serve(site, &limits, &shutdown).unwrap();
+        let time = Duration::from_secs(60);
+        let client = Client::new(&url, time, time, 1 << 20).unwrap();
+
+        let turn = server.turn.lock().unwrap();
+        let submit = |client: Client, bytes: Vec<u8>| {
+            std::thread::spawn(move || client.submit_bytes("/v1/blocks", &bytes).unwrap())
+        };
+        let submitting: [_; 2] = std::array::from_fn(|_| submit(client.clone(), block.to_bytes()));
+        let waiting = client.clone();
+        let waiting = std::thread::spawn(move || {
+            waiting.get_bytes("/v1/confirmed?from=0&wait=10000").unwrap()
+        });
+        let account = format!("/v1/accounts/{}", "00".repeat(32));
+        for path in ["/v1/info", &account, "/v1/snapshot", "/v1/blocks?from=0", "/metrics"] {
+            client.get_bytes(path).unwrap();
+        }
+        drop(turn);
+        let accepted: [blockchain::Accepted; 2] = submitting.map(|thread| thread.join().unwrap());
+        assert_eq!((accepted[0].hash, accepted[0]), (block.hash(), accepted[1]));
+        let confirmed: ConfirmedList = codec::decode(&waiting.join().unwrap()).unwrap();
+        assert_eq!(confirmed.iter().map(|b| b.hash).collect::<Vec<_>>(), [block.hash()]);
+        shutdown.request();
+        serving.join().unwrap();
     }
 
     /// A metronome with a wrong clock, or a bad one, could else end the chain for ever.

@@ -78,13 +78,14 @@ async fn status(State(server): State<Server>) -> Result<Json<Status>, Problem> {
     server.shared.with(move |metronome| metronome.status(now)).await.map(Json)
 }
 
-/// The round after the one known; waits until it opens.
+/// Another round than the one known; waits until it opens.
 async fn round(
     State(server): State<Server>,
     Asked(asked): Asked<Round>,
 ) -> Json<Option<OpenRound>> {
-    let look =
-        |metronome: &mut Metronome| metronome.round_other_than(server.time.now(), asked.after);
+    let look = |metronome: &mut Metronome| {
+        metronome.round_other_than(server.time.now(), asked.after, asked.challenge)
+    };
     Json(server.shared.until(bounded(asked.wait), look).await)
 }
 

@@ -4,7 +4,8 @@
 //! # Invariants
 //!
 //! 1. Roles run the same whether alone in a process or together in `dsc dev`.
-//! 2. No lock is held while a call is under way or a signature is checked.
+//! 2. No lock is held while a call is under way, a block is checked, drafted or stored, or a
+//!    signature is checked.
 
 pub(crate) mod blockchain;
 pub(crate) mod metronome;
@@ -118,7 +119,7 @@ impl<R> Shared<R> {
     }
 }
 
-/// Makes a role's calls until it is done or everybody was asked to end.
+/// Makes a role's calls and does its work until it is done or everybody was asked to end.
 pub(crate) fn drive<R: Active>(
     role: &Shared<R>,
     transport: &Transport,
@@ -130,9 +131,19 @@ pub(crate) fn drive<R: Active>(
         let next = role.lock().next(time.now());
         match next {
             Next::Call(call) => {
+                // Asking what to do next may have opened a round.
+                role.changed();
                 let answer = transport.call(&call);
                 let mut held = role.lock();
                 held.answer(time.now(), answer);
+                after(&mut held);
+                drop(held);
+                role.changed();
+            }
+            Next::Work(work) => {
+                let done = work.run();
+                let mut held = role.lock();
+                held.finish(time.now(), done);
                 after(&mut held);
                 drop(held);
                 role.changed();

@@ -65,9 +65,10 @@ pub(crate) fn bounded(wait: Option<Millis>) -> std::time::Duration {
     super::span(wait.unwrap_or_default().min(WAIT_MAX))
 }
 
-/// `?wait=MS`
+/// `?after=HEIGHT&challenge=DIGEST&wait=MS`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Round {
     pub(crate) after: Option<dsc_lib::units::Height>,
+    pub(crate) challenge: Option<Digest>,
     pub(crate) wait: Option<Millis>,
 }

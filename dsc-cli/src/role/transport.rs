@@ -3,6 +3,7 @@
 use dsc_lib::{
     codec::{self, List},
     genesis::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX},
+    hash::Digest,
     ledger::SNAPSHOT_ACCOUNTS_MAX,
     proof::ProofEntry,
     role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
@@ -93,7 +94,9 @@ impl Transport {
                 Answer::NextSequence(self.pool.get_json(&format!("/v1/accounts/{address}"))?)
             }
             Call::PoolCounts => Answer::PoolCounts(self.pool.get_json("/v1/counts")?),
-            Call::Round { after, wait } => Answer::Round(self.round(*after, *wait)?),
+            Call::Round { after, challenge, wait } => {
+                Answer::Round(self.round(*after, *challenge, *wait)?)
+            }
             Call::HandIn(hand_in) => Answer::HandedIn(self.hand_in(hand_in)?),
             Call::MetronomeStatus => {
                 Answer::MetronomeStatus(self.metronome.get_json("/v1/status")?)
@@ -122,10 +125,12 @@ impl Transport {
     fn round(
         &self,
         after: Option<Height>,
+        challenge: Option<Digest>,
         wait: Millis,
     ) -> Result<Option<dsc_lib::role::metronome::OpenRound>, ClientError> {
         let after = after.map(|height| format!("after={height}&")).unwrap_or_default();
-        self.metronome.get_json(&format!("/v1/round?{after}wait={wait}"))
+        let challenge = challenge.map(|asked| format!("challenge={asked}&")).unwrap_or_default();
+        self.metronome.get_json(&format!("/v1/round?{after}{challenge}wait={wait}"))
     }
 
     fn hand_in(&self, hand_in: &HandIn) -> Result<Receipt, ClientError> {

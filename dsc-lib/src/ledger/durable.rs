@@ -11,9 +11,9 @@ use std::{collections::HashMap, ops::Deref, path::Path, sync::Arc};
 use redb::{StorageBackend, backends::InMemoryBackend};
 
 use super::{
-    BlockError, CheckedBlock, CommitError, OpenError, Snapshot, SnapshotTip, State, StoreError,
-    Wins,
-    store::{self, Meta, REWARD_INDEX, Store},
+    BlockError, CheckedBlock, CommitError, OpenError, Snapshot, SnapshotTip, StaleBlock, State,
+    StoreError, Wins,
+    store::{self, Meta, Persisted, REWARD_INDEX, Store},
 };
 use crate::{
     address::Address,
@@ -87,7 +87,7 @@ impl Default for OpenOptions {
 /// What is on disk is read through its [`Archive`].
 #[derive(Debug)]
 pub struct Ledger {
-    state: State,
+    state: Arc<State>,
     archive: Archive,
     wins: Wins,
 }
@@ -163,7 +163,7 @@ impl Ledger {
             let state = State::genesis(chain.ok_or(OpenError::Missing)?);
             store.start(&state)?;
             let archive = Archive { store: Arc::new(store) };
-            return Ok(Self { state, archive, wins: Wins::default() });
+            return Ok(Self { state: Arc::new(state), archive, wins: Wins::default() });
         };
         let chain = match_chain(&meta, chain)?;
         let state = restore(&store, &meta, chain)?;
@@ -172,12 +172,18 @@ impl Ledger {
             return Err(OpenError::Supply { got, expected });
         }
         let wins = store.wins()?;
-        Ok(Self { state, archive: Archive { store: Arc::new(store) }, wins })
+        Ok(Self { state: Arc::new(state), archive: Archive { store: Arc::new(store) }, wins })
     }
 
     /// The state after the last block.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The state, to check a block on while the ledger answers others. As long as somebody holds
+    /// it, [`Ledger::advance`] copies every account.
+    pub fn shared_state(&self) -> Arc<State> {
+        self.state.clone()
     }
 
     /// Who has won how many blocks.
@@ -210,10 +216,29 @@ impl Ledger {
     /// [`CommitError`]; the state does not move then.
     pub fn commit(&mut self, block: &CheckedBlock) -> Result<(), CommitError> {
         self.state.check_fresh(block)?;
-        let won = self.wins.of(block.winner()).saturating_add(1);
-        self.store().commit(block, won)?;
+        let persisted = self.archive.persist(block)?;
+        Ok(self.advance(block, persisted)?)
+    }
+
+    /// Moves the state by a block that is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleBlock`] if it is not the next one, or not the one that was persisted; the state does
+    /// not move then.
+    #[allow(clippy::needless_pass_by_value, reason = "it is of no use any more")]
+    pub fn advance(
+        &mut self,
+        block: &CheckedBlock,
+        persisted: Persisted,
+    ) -> Result<(), StaleBlock> {
+        let (checked, tip) = (block.hash(), persisted.hash);
+        if checked != tip {
+            return Err(StaleBlock { checked, tip });
+        }
+        self.state.check_fresh(block)?;
         self.wins.count(block.winner());
-        Ok(self.state.apply(block)?)
+        Arc::make_mut(&mut self.state).apply(block)
     }
 
     /// The whole state in a form that others can check against the signed tip.
@@ -222,16 +247,32 @@ impl Ledger {
     ///
     /// [`StoreError`] if the store fails.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let tip = match self.state.height() {
-            None => None,
-            Some(height) => Some(tip_of(self.store(), height)?),
-        };
-        let snapshot = Snapshot::new(tip, self.state.accounts());
-        snapshot.map_err(|error| StoreError::corrupt(error.to_string()))
+        self.archive.snapshot_of(&self.state)
     }
 }
 
 impl Archive {
+    /// Puts a block on disk, durably; readers see it before [`Ledger::advance`] moves the state.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`] if the block does not follow the last one on disk, or the store fails.
+    pub fn persist(&self, block: &CheckedBlock) -> Result<Persisted, CommitError> {
+        self.store.persist(block)
+    }
+
+    /// `state`, one this archive's ledger was or is in, in a form that others can check against its
+    /// signed tip.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn snapshot_of(&self, state: &State) -> Result<Snapshot, StoreError> {
+        let tip = state.height().map(|height| tip_of(&self.store, height)).transpose()?;
+        let snapshot = Snapshot::new(tip, state.accounts());
+        snapshot.map_err(|error| StoreError::corrupt(error.to_string()))
+    }
+
     /// Height of the last block, if there is one.
     ///
     /// # Errors

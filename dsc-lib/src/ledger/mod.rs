@@ -35,6 +35,7 @@ pub use self::{
     export::{Export, ExportError, Import, Record},
     replay::Summary,
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
+    store::Persisted,
     wins::Wins,
 };
 use self::{
@@ -358,10 +359,7 @@ impl State {
     ) -> Result<(CheckedBlock, Vec<LeftOut>), BlockError> {
         self.check_authorised(key)?;
         self.check_epoch(proposal.epoch)?;
-        let mut proofs = proposal.proofs;
-        proofs.sort_by_key(|entry| entry.proof.kind);
-        let proofs =
-            Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: ENGINE_COUNT })?;
+        let proofs = in_order(proposal.proofs)?;
         let proven = check_proofs(&self.chain, &self.round, &proofs)?;
         let mut execution = Execution::new(self);
         let (transactions, left_out) = self.select(&mut execution, proposal.transactions, &proofs);
@@ -374,6 +372,17 @@ impl State {
         checked.header = checked.header.sign(key);
         checked.hash = checked.header.hash();
         Ok((checked, left_out))
+    }
+
+    /// What the block after the next one answers, if the next one has these proofs, in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`] if a proof is not valid for the next block.
+    pub fn round_after(&self, proofs: Vec<ProofEntry>) -> Result<Round, BlockError> {
+        let proofs = in_order(proofs)?;
+        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
+        Ok(next_round(&self.chain, &self.round, &proofs, &proven))
     }
 
     fn check_epoch(&self, got: u64) -> Result<(), BlockError> {
@@ -461,6 +470,12 @@ impl State {
 fn root_of(transactions: &[Arc<CheckedTransaction>]) -> Digest {
     let leaves: Vec<_> = transactions.iter().map(|transaction| transaction.leaf()).collect();
     merkle::root(&leaves)
+}
+
+/// Proofs as they stand in a block.
+fn in_order(mut proofs: Vec<ProofEntry>) -> Result<Proofs, BlockError> {
+    proofs.sort_by_key(|entry| entry.proof.kind);
+    Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: ENGINE_COUNT })
 }
 
 fn sum_of(accounts: &HashMap<Address, Account>) -> Commitment {

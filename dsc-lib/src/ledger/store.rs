@@ -21,11 +21,14 @@
 use std::{collections::HashMap, path::Path};
 
 use redb::{
-    Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageBackend,
-    TableDefinition, WriteTransaction,
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageBackend, TableDefinition, WriteTransaction,
 };
 
-use super::{CheckedBlock, OpenError, OpenOptions, Place, State, StoreError, Wins, fixed_bytes};
+use super::{
+    CheckedBlock, CommitError, OpenError, OpenOptions, Place, StaleBlock, State, StoreError, Wins,
+    fixed_bytes,
+};
 use crate::{
     address::Address,
     block::BlockHash,
@@ -84,6 +87,13 @@ pub(super) struct Pointer {
 pub(super) struct Touch {
     pub(super) at: Pointer,
     pub(super) received: Amount,
+}
+
+/// A block that is on disk.
+#[derive(Debug)]
+#[must_use = "the ledger has not moved yet"]
+pub struct Persisted {
+    pub(super) hash: BlockHash,
 }
 
 /// The database.
@@ -165,15 +175,14 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    /// Writes a block and all it changes; `won` is how many its winner has with it.
-    pub(super) fn commit(&self, block: &CheckedBlock, won: u64) -> Result<(), StoreError> {
-        let txn = self.begin()?;
-        write_block(&txn, block)?;
-        write_transactions(&txn, block)?;
-        write_history(&txn, block)?;
-        write_accounts(&txn, block)?;
-        txn.open_table(WINS)?.insert(winner_key(block.winner()).as_slice(), won)?;
-        Ok(txn.commit()?)
+    /// Writes a block and all it changes, if it is not there yet.
+    pub(super) fn persist(&self, block: &CheckedBlock) -> Result<Persisted, CommitError> {
+        let (txn, hash) = (self.begin()?, block.hash());
+        if read_tip_of(&txn)?.is_none_or(|(_, tip)| tip != hash) {
+            check_follows(&txn, block)?;
+            write(txn, block)?;
+        }
+        Ok(Persisted { hash })
     }
 
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
@@ -334,6 +343,38 @@ fn place_of(key: &HistoryKey) -> Place {
     height.copy_from_slice(high);
     index.copy_from_slice(low);
     Place { height: Height(u64::from_be_bytes(height)), index: u32::from_be_bytes(index) }
+}
+
+/// Two blocks of one parent may be checked at once; only the first gets onto the disk.
+fn check_follows(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), CommitError> {
+    let tip = read_tip_of(txn)?;
+    let (checked, header) = (block.header().parent, block.header());
+    match tip {
+        Some((_, tip)) if tip != checked => Err(StaleBlock { checked, tip }.into()),
+        None if header.height != Height(0) => Err(StaleBlock { checked, tip: header.chain }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn read_tip_of(txn: &WriteTransaction) -> Result<Option<(Height, BlockHash)>, StoreError> {
+    let meta = txn.open_table(META)?;
+    meta.get(KEY_TIP)?.map(|tip| read_tip(tip.value())).transpose()
+}
+
+fn write(txn: WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
+    write_block(&txn, block)?;
+    write_transactions(&txn, block)?;
+    write_history(&txn, block)?;
+    write_accounts(&txn, block)?;
+    count_win(&txn, block)?;
+    Ok(txn.commit()?)
+}
+
+fn count_win(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
+    let (mut wins, key) = (txn.open_table(WINS)?, winner_key(block.winner()));
+    let won = wins.get(key.as_slice())?.map_or(0, |won| won.value()).saturating_add(1);
+    wins.insert(key.as_slice(), won)?;
+    Ok(())
 }
 
 fn write_block(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {

@@ -4,6 +4,8 @@
 //!
 //! 1. A block is acknowledged only after it is durable.
 //! 2. The same block again is acknowledged again; another one at its height is refused.
+//! 3. Checking and storing a block need nothing of the role: [`Submission`] owns what they take, so
+//!    questions are answered meanwhile.
 
 mod confirmed;
 
@@ -24,7 +26,8 @@ use crate::{
     hash::Digest,
     keys::SignatureError,
     ledger::{
-        self, Archive, BlockError, CheckedBlock, CommitError, Ledger, Located, StoreError, Wins,
+        self, Archive, BlockError, CheckedBlock, CommitError, Ledger, Located, Persisted,
+        StaleBlock, State, StoreError, Wins,
     },
     merkle::{self, InclusionError, InclusionProof},
     proof::ENGINE_COUNT,
@@ -175,6 +178,9 @@ pub enum SubmitError {
     /// This server could not store it: not the sender's fault.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// Another block was stored meanwhile.
+    #[error(transparent)]
+    Stale(#[from] StaleBlock),
     /// This server could not read its store: not the sender's fault.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -186,6 +192,9 @@ impl SubmitError {
         match self {
             Self::Decode(_) => Some(Refusal::new("not-canonical", self)),
             Self::Block(error) => Some(Refusal::new(error.code(), self)),
+            Self::Stale(_) | Self::Commit(CommitError::Stale(_)) => {
+                Some(Refusal::new("wrong-height", self))
+            }
             Self::Commit(_) | Self::Store(_) => None,
         }
     }
@@ -198,6 +207,48 @@ impl SubmitError {
 /// [`StoreError`] if the store cannot be read.
 pub fn blocks(archive: &Archive, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
     archive.blocks(from, BLOCKS_BYTES_MAX)
+}
+
+/// A block on its way onto the ledger.
+#[derive(Debug)]
+#[must_use = "the block is not on the ledger yet"]
+pub struct Submission {
+    block: Block,
+    state: Arc<State>,
+    archive: Archive,
+}
+
+/// A block that is durably stored, of which the role does not know yet.
+///
+/// Dropping it frees all of the block's transactions: better not while the role is waited for.
+#[derive(Debug)]
+#[must_use = "the role does not know of the block yet"]
+pub struct Stored {
+    accepted: Accepted,
+    /// Nothing if it was on the ledger before.
+    block: Option<Box<CheckedBlock>>,
+    fresh: Option<(Persisted, Arc<Confirmed>)>,
+}
+
+impl Submission {
+    /// Checks the block and stores it durably; that takes long, and needs nothing of the role.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`]; nothing has changed then.
+    pub fn run(self) -> Result<Stored, SubmitError> {
+        let Self { block, state, archive } = self;
+        let (height, hash) = (block.header.height, block.header.hash());
+        let accepted = Accepted { height, hash };
+        if archive.height_of(&hash)? == Some(height) {
+            return Ok(Stored { accepted, block: None, fresh: None });
+        }
+        let block = state.check(block)?;
+        let persisted = archive.persist(&block)?;
+        let confirmed = Arc::new(Confirmed::of_checked(&block));
+        let fresh = Some((persisted, confirmed));
+        Ok(Stored { accepted, block: Some(Box::new(block)), fresh })
+    }
 }
 
 /// The blockchain server.
@@ -257,18 +308,34 @@ impl Blockchain {
     ///
     /// [`SubmitError`]; nothing has changed then.
     pub fn submit_block(&mut self, block: Block) -> Result<Accepted, SubmitError> {
-        let (height, hash) = (block.header.height, block.header.hash());
-        if self.ledger.height_of(&hash)? == Some(height) {
-            return Ok(Accepted { height, hash });
-        }
-        let checked = self.ledger.check(block)?;
-        self.commit(&checked)
+        let mut stored = self.begin(block).run()?;
+        self.finish(&mut stored)
     }
 
-    fn commit(&mut self, checked: &CheckedBlock) -> Result<Accepted, SubmitError> {
-        self.ledger.commit(checked)?;
-        self.recent.push(checked);
-        Ok(Accepted { height: checked.header().height, hash: checked.hash() })
+    /// Takes a block to be checked and stored. Submissions are made one after the other: of two
+    /// that begin at once one is refused.
+    pub fn begin(&self, block: Block) -> Submission {
+        Submission { block, state: self.ledger.shared_state(), archive: self.archive().clone() }
+    }
+
+    /// Moves on by a block that was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] if another block was stored in between; nothing has changed then.
+    pub fn finish(&mut self, stored: &mut Stored) -> Result<Accepted, SubmitError> {
+        if let Some((persisted, confirmed)) = stored.fresh.take()
+            && let Some(block) = &stored.block
+        {
+            self.ledger.advance(block, persisted)?;
+            self.recent.push(confirmed);
+        }
+        Ok(stored.accepted)
+    }
+
+    /// What is on disk.
+    pub fn archive(&self) -> &Archive {
+        self.ledger.archive()
     }
 
     /// Encoded blocks from a height on, as many as fit one answer.
@@ -316,5 +383,66 @@ impl Blockchain {
     /// [`StoreError`] if the store cannot be read.
     pub fn inclusion(&self, id: &TransactionId) -> Result<Option<Inclusion>, StoreError> {
         Inclusion::read(&self.ledger, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ALICE, BOB, address, chain, next_block, pay, unchecked};
+
+    fn server() -> Blockchain {
+        Blockchain::new(Ledger::in_memory(chain()))
+    }
+
+    fn accept(server: &mut Blockchain, submission: Submission) -> Result<Accepted, SubmitError> {
+        let mut stored = submission.run()?;
+        server.finish(&mut stored)
+    }
+
+    /// Until it is told of the stored block, the role answers as of the one before.
+    #[test]
+    fn questions_are_answered_while_a_block_is_checked_and_stored() {
+        let mut server = server();
+        let transactions = vec![pay(&ALICE, 0, address(&BOB), 1)];
+        let block = next_block(server.ledger().state(), vec![], transactions);
+        let place = Arc::as_ptr(&server.ledger().shared_state());
+        let sequence = |server: &Blockchain| server.account(&address(&ALICE)).sequence;
+
+        let submission = server.begin(unchecked(&block));
+        assert_eq!((server.info().unwrap().height, sequence(&server)), (None, 0));
+        let mut stored = submission.run().unwrap();
+        assert_eq!((server.info().unwrap().height, sequence(&server)), (None, 0));
+        server.finish(&mut stored).unwrap();
+        assert_eq!((server.info().unwrap().height, sequence(&server)), (Some(Height(0)), 1));
+        let moved = Arc::as_ptr(&server.ledger().shared_state());
+        assert_eq!(moved, place, "accounts are changed where they are, not copied");
+    }
+
+    #[test]
+    fn of_two_blocks_of_one_height_only_one_gets_onto_the_ledger() {
+        let mut server = server();
+        let state = server.ledger().state();
+        let empty = next_block(state, vec![], vec![]);
+        let full = next_block(state, vec![], vec![pay(&ALICE, 0, address(&BOB), 1)]);
+        let (first, second) = (server.begin(unchecked(&empty)), server.begin(unchecked(&full)));
+        let again = server.begin(unchecked(&empty));
+        let accepted = accept(&mut server, first).unwrap();
+        let error = accept(&mut server, second).unwrap_err();
+        assert!(matches!(error, SubmitError::Commit(CommitError::Stale(_))), "{error}");
+        assert_eq!(error.refusal().unwrap().code, "wrong-height");
+        assert_eq!(accept(&mut server, again).unwrap(), accepted, "the same block is known");
+        assert_eq!(server.ledger().state().tip().hash, empty.hash());
+        server.ledger().verify(|_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn a_stored_block_moves_the_state_once() {
+        let mut server = server();
+        let block = next_block(server.ledger().state(), vec![], vec![]);
+        let mut stored = server.begin(unchecked(&block)).run().unwrap();
+        let accepted = server.finish(&mut stored).unwrap();
+        assert_eq!(server.finish(&mut stored).unwrap(), accepted, "once more moves nothing");
+        assert_eq!(server.ledger().state().height(), Some(Height(0)));
     }
 }

@@ -1,22 +1,31 @@
 //! The metronome: opens rounds, keeps the best proofs and makes a block at every tick.
 //!
+//! What the next round asks depends on the proofs of this one alone, so it opens at the tick,
+//! while the block of this one is drafted, handed in and committed.
+//!
 //! # Invariants
 //!
 //! 1. A proof is verified when it is handed in, and only the best of each engine is kept.
 //! 2. A block stays the same until the ledger has taken or refused it, so a lost answer cannot
 //!    lead to two blocks at one height.
-//! 3. No round opens before the block of the last one is final.
+//! 3. A round closes only when the block of the one before is final, so at most one block is under
+//!    way and at most one round is open ahead of the ledger.
+//! 4. A round that is open ahead of the ledger is dropped when the block before it is not taken:
+//!    the ledger has another one, or is asked to take another.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica};
+use super::{
+    Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica,
+    work::{Finished, Job, Outcome, Work},
+};
 use crate::{
     genesis::Chain,
     hash::Digest,
     keys::SecretKey,
-    ledger::{CheckedBlock, LeftOut, Proposal},
+    ledger::{BlockError, CheckedBlock, LeftOut, Proposal, Round, State},
     proof::{Challenge, ENGINE_COUNT, Footprint, Miner, ProofEntry, ProofKind},
     transaction::{CheckedTransaction, Encoded},
     units::{Height, Millis, Quality, Target},
@@ -100,33 +109,78 @@ pub struct Settings {
     pub running: bool,
 }
 
+/// What is done for the block that comes next.
 #[derive(Debug)]
 enum Phase {
     /// Catching up with the ledger.
     Following,
-    /// Taking proofs until the tick.
+    /// Nothing until the tick.
     Open,
     /// Waiting for the pool's transactions.
     Taking,
+    /// The pool's transactions are there.
+    Taken(Vec<Encoded>),
+    /// Waiting for the draft.
+    Drafting,
     /// Waiting for the ledger to take the block.
     Submitting(Box<CheckedBlock>, Arc<Vec<u8>>),
 }
 
-/// The best proofs of one round.
+/// A round and its best proofs.
 #[derive(Debug)]
 struct Candidates {
-    height: Height,
+    round: Round,
     tick_at: Millis,
     best: [Option<(Quality, ProofEntry)>; ENGINE_COUNT],
+}
+
+impl Candidates {
+    fn proofs(&self) -> Vec<ProofEntry> {
+        self.best.iter().flatten().map(|(_, entry)| entry.clone()).collect()
+    }
+}
+
+/// All that a block is made from.
+#[derive(Debug)]
+pub(super) struct Drafting {
+    state: Arc<State>,
+    key: Arc<SecretKey>,
+    transactions: Vec<Encoded>,
+    proofs: Vec<ProofEntry>,
+    time: Millis,
+    epoch: u64,
+}
+
+/// A block, its bytes, and the transactions that were left out of it.
+pub(super) type Drafted = Result<(Box<CheckedBlock>, Arc<Vec<u8>>, Vec<LeftOut>), BlockError>;
+
+impl Drafting {
+    pub(super) fn run(self) -> Drafted {
+        let Self { state, key, transactions, proofs, time, epoch } = self;
+        let transactions = check_all(state.chain(), transactions);
+        let (block, left_out) =
+            state.draft(Proposal { proofs, transactions, time, epoch }, &key)?;
+        let bytes = Arc::new(block.to_bytes());
+        Ok((Box::new(block), bytes, left_out))
+    }
 }
 
 /// The metronome.
 #[derive(Debug)]
 pub struct Metronome {
-    settings: Settings,
+    key: Arc<SecretKey>,
+    epoch: u64,
+    interval: Millis,
+    running: bool,
     replica: Replica,
     phase: Phase,
-    candidates: Option<Candidates>,
+    /// The round that takes proofs: the ledger's next one, or the one after while the block of
+    /// that is under way.
+    open: Option<Candidates>,
+    /// The round whose block is under way.
+    closed: Option<Candidates>,
+    /// A round that was open ahead of the ledger. Its proofs count if the same round opens again.
+    dropped: Option<Candidates>,
     validators: BTreeMap<(Miner, ProofKind), Validator>,
     left_out: Vec<LeftOut>,
     last_tick: Millis,
@@ -137,11 +191,17 @@ pub struct Metronome {
 impl Metronome {
     /// A metronome for a chain.
     pub fn new(chain: Chain, settings: Settings) -> Self {
+        let Settings { key, epoch, interval, running } = settings;
         Self {
-            settings,
+            key: Arc::new(key),
+            epoch,
+            interval,
+            running,
             replica: Replica::new(chain),
             phase: Phase::Following,
-            candidates: None,
+            open: None,
+            closed: None,
+            dropped: None,
             validators: BTreeMap::new(),
             left_out: Vec::new(),
             last_tick: Millis(0),
@@ -167,45 +227,53 @@ impl Metronome {
 
     /// Makes blocks from now on.
     pub fn start(&mut self) {
-        self.settings.running = true;
+        self.running = true;
         self.wake_at = Millis(0);
     }
 
     /// Makes no more blocks; one under way is finished.
     pub fn stop(&mut self) {
-        self.settings.running = false;
+        self.running = false;
     }
 
     /// The open round at time `now`, if there is one.
     pub fn round(&self, now: Millis) -> Option<OpenRound> {
-        let candidates = self.open_candidates()?;
-        let round = self.replica.state().round();
+        let Candidates { round, tick_at, .. } = self.open_candidates()?;
         Some(OpenRound {
             height: round.height,
             challenge: round.challenge,
             targets: round.targets,
-            closes_in: candidates.tick_at.since(now),
+            closes_in: tick_at.since(now),
         })
     }
 
-    /// The open round, if it is another than the one at the height `known`.
+    /// The open round, if it is another than the one at the height `known`, or at that height
+    /// another than the one that asked `challenge`.
     ///
-    /// A lower one is another as well: a ledger that was started anew opens those.
-    pub fn round_other_than(&self, now: Millis, known: Option<Height>) -> Option<OpenRound> {
-        self.round(now).filter(|round| Some(round.height) != known)
+    /// A lower one is another as well: a ledger that was started anew opens those. One at the same
+    /// height is another if the ledger has not taken the block that this one was to follow.
+    pub fn round_other_than(
+        &self,
+        now: Millis,
+        known: Option<Height>,
+        challenge: Option<Digest>,
+    ) -> Option<OpenRound> {
+        let is_known = |round: &OpenRound| {
+            Some(round.height) == known && challenge.is_none_or(|asked| asked == round.challenge)
+        };
+        self.round(now).filter(|round| !is_known(round))
     }
 
     fn open_candidates(&self) -> Option<&Candidates> {
-        let open = self.settings.running && matches!(self.phase, Phase::Open);
-        self.candidates.as_ref().filter(|_| open)
+        self.open.as_ref().filter(|_| self.running)
     }
 
     /// Whether it runs, and which validators it hears from.
     pub fn status(&self, now: Millis) -> Status {
         Status {
-            running: self.settings.running,
+            running: self.running,
             round: self.round(now),
-            interval: self.settings.interval,
+            interval: self.interval,
             validators: self.validators.values().cloned().collect(),
             fault: self.fault.clone(),
         }
@@ -234,24 +302,23 @@ impl Metronome {
         kind: ProofKind,
         entry: ProofEntry,
     ) -> Result<Receipt, Refusal> {
-        let open = self.open_candidates().map(|candidates| candidates.height);
-        if open != Some(height) {
+        let open = self.open_candidates().map(|candidates| candidates.round);
+        let Some(round) = open.filter(|round| round.height == height) else {
             let reason = format!("round {height} is not open; ask for the round and prove again");
             return Err(Refusal::new("round-closed", reason));
-        }
+        };
         if entry.proof.kind != kind {
             return Err(Refusal::new("wrong-kind", "the proof is of another engine than reported"));
         }
-        let quality = self.verify(&entry)?;
+        let quality = self.verify(&round, &entry)?;
         let index = usize::from(kind.index());
-        let slot = self.candidates.as_mut().and_then(|c| c.best.get_mut(index));
+        let slot = self.open.as_mut().and_then(|c| c.best.get_mut(index));
         Ok(slot.map_or(Receipt::Outbid, |slot| keep_best(slot, quality, entry)))
     }
 
-    fn verify(&self, entry: &ProofEntry) -> Result<Quality, Refusal> {
-        let state = self.replica.state();
-        let (round, kind) = (state.round(), entry.proof.kind);
-        let known = state.chain().engine(kind).zip(round.targets.get(usize::from(kind.index())));
+    fn verify(&self, round: &Round, entry: &ProofEntry) -> Result<Quality, Refusal> {
+        let (chain, kind) = (self.replica.state().chain(), entry.proof.kind);
+        let known = chain.engine(kind).zip(round.targets.get(usize::from(kind.index())));
         let Some((engine, &target)) = known else {
             return Err(Refusal::new("unknown-proof-kind", format!("no engine {kind} here")));
         };
@@ -278,89 +345,129 @@ impl Metronome {
         }
     }
 
+    /// Opens the ledger's next round; one that is open already, or whose block the ledger did not
+    /// take, goes on with its proofs.
     fn open(&mut self, now: Millis) {
-        let height = self.replica.next_height();
         self.phase = Phase::Open;
-        if self.candidates.as_ref().is_some_and(|candidates| candidates.height == height) {
-            // The ledger did not take the block: the same proofs make another one.
-            return;
-        }
-        let half = Millis(self.settings.interval.0 >> 1);
-        let tick_at = self.last_tick.plus(self.settings.interval).max(now.plus(half));
-        self.candidates = Some(Candidates { height, tick_at, best: Default::default() });
+        let round = *self.replica.state().round();
+        let held = [&mut self.closed, &mut self.open, &mut self.dropped];
+        let same = held.into_iter().find_map(|held| held.take_if(|c| c.round == round));
+        self.closed = None;
+        self.open = Some(same.unwrap_or_else(|| {
+            let half = Millis(self.interval.0 >> 1);
+            let tick_at = self.last_tick.plus(self.interval).max(now.plus(half));
+            Candidates { round, tick_at, best: Default::default() }
+        }));
     }
 
-    /// What to do while the round is open: wait for the tick, then ask for transactions.
+    /// Opens the round after `closed` ahead of the ledger.
+    fn open_ahead(&mut self, closed: &Candidates) {
+        let tick_at = self.last_tick.plus(self.interval);
+        let dropped = self.dropped.take();
+        // Every proof was verified for this round, so there is a next one.
+        let next = self.replica.state().round_after(closed.proofs()).ok();
+        self.open = next.map(|round| {
+            let same = dropped.filter(|candidates| candidates.round == round);
+            let best = same.map(|candidates| candidates.best).unwrap_or_default();
+            Candidates { round, tick_at, best }
+        });
+    }
+
+    /// What to do while no block is under way: wait for the tick, then ask for transactions.
     fn next_open(&mut self, now: Millis) -> Next {
-        let Some(candidates) = &mut self.candidates else {
+        let Some(mut candidates) = self.open.take() else {
             self.phase = Phase::Following;
             return Next::Wait(now);
         };
-        if !self.settings.running {
+        if !self.running {
             // A stopped metronome opens the round anew, with a whole interval, when it starts.
-            candidates.tick_at = now.plus(self.settings.interval);
-            return Next::Wait(candidates.tick_at);
+            candidates.tick_at = now.plus(self.interval);
         }
         if now < candidates.tick_at {
-            return Next::Wait(candidates.tick_at);
+            let tick_at = candidates.tick_at;
+            self.open = Some(candidates);
+            return Next::Wait(tick_at);
         }
         self.last_tick = now;
+        self.open_ahead(&candidates);
+        self.closed = Some(candidates);
         self.phase = Phase::Taking;
-        Next::Call(Call::Take(candidates.height))
+        Next::Call(Call::Take(self.replica.next_height()))
     }
 
-    /// Makes the block; a pool that does not answer leaves it without transactions.
-    fn make_block(&mut self, now: Millis, transactions: Vec<Encoded>) {
-        let state = self.replica.state();
-        let proofs = self.candidates.iter().flat_map(|c| c.best.iter().flatten());
-        let proposal = Proposal {
-            proofs: proofs.map(|(_, entry)| entry.clone()).collect(),
-            transactions: check_all(state.chain(), transactions),
+    /// Hands the making of the block out; a pool that did not answer leaves it without
+    /// transactions.
+    fn draft(&mut self, now: Millis, transactions: Vec<Encoded>) -> Next {
+        self.phase = Phase::Drafting;
+        Next::Work(Work(Job::Draft(Box::new(Drafting {
+            state: self.replica.shared_state(),
+            key: self.key.clone(),
+            transactions,
+            proofs: self.closed.as_ref().map(Candidates::proofs).unwrap_or_default(),
             time: now,
-            epoch: self.settings.epoch,
-        };
-        match state.draft(proposal, &self.settings.key) {
-            Ok((block, left_out)) => {
+            epoch: self.epoch,
+        }))))
+    }
+
+    fn take_draft(&mut self, now: Millis, drafted: Drafted) {
+        match drafted {
+            Ok((block, bytes, left_out)) => {
                 self.left_out = left_out;
-                let bytes = Arc::new(block.to_bytes());
-                self.phase = Phase::Submitting(Box::new(block), bytes);
+                self.phase = Phase::Submitting(block, bytes);
             }
             Err(error) => {
-                self.candidates = None;
+                (self.open, self.closed) = (None, None);
                 self.fail(now, format!("no block can be made: {error}"));
                 self.phase = Phase::Following;
             }
         }
     }
 
-    fn finish(&mut self, now: Millis, answer: Result<Answer, Lost>, block: &CheckedBlock) {
-        match answer {
+    fn settle(
+        &mut self,
+        now: Millis,
+        answer: Result<Answer, Lost>,
+        block: Box<CheckedBlock>,
+        bytes: Arc<Vec<u8>>,
+    ) {
+        let unsettled = match answer {
             Ok(Answer::BlockAccepted(accepted)) if accepted.hash == block.hash() => {
-                self.fault = None;
-                match self.replica.apply(block) {
-                    Ok(()) => self.open(now),
-                    Err(_) => self.phase = Phase::Following,
-                }
+                return self.accepted(now, &block);
             }
             Ok(Answer::Refused(refusal)) => {
                 self.fail(now, format!("the ledger refused the block: {refusal}"));
-                self.phase = Phase::Following;
+                return self.drop_ahead();
             }
-            // It may or may not have been taken: the same block again settles it.
-            Ok(_) => self.fail(now, "the blockchain server answered another question".into()),
-            Err(lost) => self.fail(now, lost.to_string()),
+            Ok(_) => "the blockchain server answered another question".into(),
+            Err(lost) => lost.to_string(),
+        };
+        // It may or may not have been taken: the same block again settles it.
+        self.fail(now, unsettled);
+        self.phase = Phase::Submitting(block, bytes);
+    }
+
+    fn accepted(&mut self, now: Millis, block: &CheckedBlock) {
+        self.fault = None;
+        match self.replica.apply(block) {
+            Ok(()) => self.open(now),
+            Err(_) => self.drop_ahead(),
         }
     }
 
+    /// The block was not taken: the ledger is looked at before any round goes on.
+    fn drop_ahead(&mut self) {
+        self.dropped = self.open.take();
+        self.phase = Phase::Following;
+    }
+
     fn follow(&mut self, now: Millis, answer: Result<Answer, Lost>) {
-        let first = self.replica.is_fresh();
-        let absorbed = match answer {
-            Ok(answer) => self.replica.absorb(answer).map_err(|error| error.to_string()),
+        let received = match answer {
+            Ok(answer) => self.replica.receive(answer).map_err(|error| error.to_string()),
             Err(lost) => Err(lost.to_string()),
         };
-        match absorbed {
-            Ok(blocks) if blocks.is_empty() && !first => self.open(now),
-            Ok(_) => self.wake_at = now,
+        match received {
+            Ok(()) if self.replica.is_idle() => self.open(now),
+            Ok(()) => self.wake_at = now,
             Err(fault) => self.fail(now, fault),
         }
     }
@@ -376,10 +483,21 @@ impl Active for Metronome {
         if now < self.wake_at {
             return Next::Wait(self.wake_at);
         }
-        match &self.phase {
-            Phase::Following => Next::Call(self.replica.call(Millis(0))),
+        match &mut self.phase {
+            Phase::Following => match self.replica.work() {
+                Some(work) => Next::Work(work),
+                None => Next::Call(self.replica.call(Millis(0))),
+            },
             Phase::Open => self.next_open(now),
-            Phase::Taking => Next::Call(Call::Take(self.replica.next_height())),
+            Phase::Taken(transactions) => {
+                let transactions = std::mem::take(transactions);
+                self.draft(now, transactions)
+            }
+            // Whoever asks while a draft is to come has lost it: it is made anew.
+            Phase::Taking | Phase::Drafting => {
+                self.phase = Phase::Taking;
+                Next::Call(Call::Take(self.replica.next_height()))
+            }
             Phase::Submitting(_, bytes) => Next::Call(Call::SubmitBlock(bytes.clone())),
         }
     }
@@ -387,18 +505,26 @@ impl Active for Metronome {
     fn answer(&mut self, now: Millis, answer: Result<Answer, Lost>) {
         match std::mem::replace(&mut self.phase, Phase::Following) {
             Phase::Following => self.follow(now, answer),
-            Phase::Open => self.phase = Phase::Open,
             Phase::Taking => {
-                let taken = match answer {
+                self.phase = Phase::Taken(match answer {
                     Ok(Answer::Transactions(transactions)) => transactions,
                     _ => Vec::new(),
-                };
-                self.make_block(now, taken);
+                });
             }
-            Phase::Submitting(block, bytes) => {
-                self.phase = Phase::Submitting(block.clone(), bytes);
-                self.finish(now, answer, &block);
+            Phase::Submitting(block, bytes) => self.settle(now, answer, block, bytes),
+            other => self.phase = other,
+        }
+    }
+
+    fn finish(&mut self, now: Millis, done: Finished) {
+        match (&self.phase, done.0) {
+            (Phase::Drafting, Outcome::Drafted(drafted)) => self.take_draft(now, *drafted),
+            (Phase::Following, followed @ Outcome::Followed(_)) => {
+                if let Err(error) = self.replica.finish(Finished(followed)) {
+                    self.fail(now, error.to_string());
+                }
             }
+            _ => {}
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A role has two sides. Served roles answer requests through plain methods. Active roles make
 //! calls of their own: [`Active::next`] says what to do now, the caller carries the [`Call`] over
-//! whatever transport it has and hands the [`Answer`] back, or says that it was [`Lost`].
+//! whatever transport it has and hands the [`Answer`] back, or says that it was [`Lost`]. What takes
+//! long to compute, a role hands out as [`Work`], and answers requests until it is [`Finished`].
 //!
 //! # Invariants
 //!
 //! 1. No role reads a clock, draws entropy, opens a socket or waits: all are arguments or answers.
-//! 2. A role has at most one call under way, so answers need no names.
+//! 2. A role has at most one call or piece of work under way, so answers need no names.
 //! 3. Every call may be repeated: what was done once is not done again.
 //! 4. No role trusts another: what comes in an answer is checked before it is used.
 //!
@@ -20,15 +21,20 @@ pub mod pool;
 mod replica;
 pub mod validator;
 pub mod wallet;
+mod work;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::replica::{Replica, ReplicaError};
+pub use self::{
+    replica::{Replica, ReplicaError},
+    work::{Finished, Work},
+};
 use crate::{
     address::Address,
+    hash::Digest,
     mempool,
     proof::{Footprint, Miner, Proof, ProofKind},
     transaction::{Encoded, TransactionId},
@@ -36,24 +42,43 @@ use crate::{
 };
 
 /// What an active role does next.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Next {
     /// Make this call and hand the answer back.
     Call(Call),
+    /// Do this, without the role, and hand back what came of it.
+    Work(Work),
     /// Nothing before this time, unless a request comes in.
     Wait(Millis),
     /// Nothing any more.
     Done,
 }
 
+/// Two pieces of work are never the same.
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Call(left), Self::Call(right)) => left == right,
+            (Self::Wait(left), Self::Wait(right)) => left == right,
+            (Self::Done, Self::Done) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A role that makes calls.
 pub trait Active {
-    /// What to do at time `now`; asked again after every answer and every wait.
+    /// What to do at time `now`; asked again after every answer, every piece of work and every
+    /// wait.
     fn next(&mut self, now: Millis) -> Next;
 
     /// Takes the answer to the call that [`Active::next`] asked for last.
     fn answer(&mut self, now: Millis, answer: Result<Answer, Lost>);
+
+    /// Takes what came of the work that [`Active::next`] asked for last. Roles that hand none out
+    /// are given none.
+    fn finish(&mut self, _now: Millis, _done: Finished) {}
 }
 
 /// A call of one role to another.
@@ -85,10 +110,12 @@ pub enum Call {
     NextSequence(Address),
     /// To the pool: how much it holds.
     PoolCounts,
-    /// To the metronome: a round at another height than this; it may wait until one opens.
+    /// To the metronome: another round than this; it may wait until one opens.
     Round {
         /// The height of the round known already.
         after: Option<Height>,
+        /// What that round asked.
+        challenge: Option<Digest>,
         /// How long it may wait for the next.
         wait: Millis,
     },

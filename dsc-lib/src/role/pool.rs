@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Active, Answer, Lost, Next, Refusal, Replica};
+use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
     genesis::Chain,
-    ledger::CheckedBlock,
     mempool::{Counts, Inserted, Limits, Mempool, PoolError, Status},
     transaction::{CheckedTransaction, TransactionId},
     units::{Height, Millis},
@@ -149,10 +148,9 @@ impl Pool {
         self.mempool.pending()
     }
 
-    fn advance(&mut self, blocks: &[CheckedBlock]) {
-        for block in blocks {
-            self.mempool.advance(block, self.replica.state());
-        }
+    fn fail(&mut self, now: Millis, fault: String) {
+        self.fault = Some(fault);
+        self.wake_at = now.plus(RETRY_PAUSE);
     }
 }
 
@@ -161,26 +159,36 @@ impl Active for Pool {
         if now < self.wake_at {
             return Next::Wait(self.wake_at);
         }
-        Next::Call(self.replica.call(FOLLOW_WAIT))
+        match self.replica.work() {
+            Some(work) => Next::Work(work),
+            None => Next::Call(self.replica.call(FOLLOW_WAIT)),
+        }
     }
 
     fn answer(&mut self, now: Millis, answer: Result<Answer, Lost>) {
-        let first = self.replica.is_fresh();
-        let absorbed = match answer {
-            Ok(answer) => self.replica.absorb(answer).map_err(|error| error.to_string()),
+        let received = match answer {
+            Ok(answer) => self.replica.receive(answer).map_err(|error| error.to_string()),
             Err(lost) => Err(lost.to_string()),
         };
-        self.wake_at = match &absorbed {
-            Ok(blocks) if blocks.is_empty() && !first => now.plus(FOLLOW_PAUSE),
-            Ok(_) => now,
-            Err(_) => now.plus(RETRY_PAUSE),
-        };
-        match absorbed {
-            Ok(blocks) => {
+        match received {
+            Ok(()) if self.replica.is_idle() => {
                 self.fault = None;
-                self.advance(&blocks);
+                self.wake_at = now.plus(FOLLOW_PAUSE);
             }
-            Err(fault) => self.fault = Some(fault),
+            Ok(()) => self.wake_at = now,
+            Err(fault) => self.fail(now, fault),
+        }
+    }
+
+    fn finish(&mut self, now: Millis, done: Finished) {
+        match self.replica.finish(done) {
+            Ok(block) => {
+                self.fault = None;
+                if let Some(block) = block {
+                    self.mempool.advance(&block, self.replica.state());
+                }
+            }
+            Err(error) => self.fail(now, error.to_string()),
         }
     }
 }

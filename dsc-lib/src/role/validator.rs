@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. It answers a round at most once, and never one it has answered.
+//! 1. It answers a round at most once, and never one it has answered. Another challenge at the same
+//!    height is another round: the block before it was not the one that was expected.
 //! 2. A hand-in whose answer was lost is repeated until the round is over.
 //!
 //! The prover itself stays with the caller: [`Step::Prove`] says what to prove and for how long,
@@ -10,6 +11,7 @@
 
 use super::{Answer, Call, HandIn, Lost, Refusal, metronome};
 use crate::{
+    hash::Digest,
     proof::{Attempt, Challenge, Footprint, Miner, ProofKind},
     units::{Height, Millis, Target},
 };
@@ -76,7 +78,8 @@ pub struct Validator {
     miner: Miner,
     kind: ProofKind,
     phase: Phase,
-    last: Option<Height>,
+    /// The round answered last, and what it asked.
+    last: Option<(Height, Digest)>,
     wake_at: Millis,
     tally: Tally,
     fault: Option<String>,
@@ -122,7 +125,10 @@ impl Validator {
             return Step::Wait(self.wake_at);
         }
         match &self.phase {
-            Phase::Asking => Step::Call(Call::Round { after: self.last, wait: ROUND_WAIT }),
+            Phase::Asking => {
+                let (after, challenge) = self.last.unzip();
+                Step::Call(Call::Round { after, challenge, wait: ROUND_WAIT })
+            }
             Phase::Proving { job, .. } => Step::Prove(*job),
             Phase::HandingIn { hand_in, .. } => Step::Call(Call::HandIn(hand_in.clone())),
         }
@@ -146,7 +152,8 @@ impl Validator {
             self.wake_at = now.plus(ASK_PAUSE);
             return;
         };
-        if Some(round.height) == self.last {
+        let asked = (round.height, round.challenge);
+        if Some(asked) == self.last {
             self.wake_at = now.plus(ASK_PAUSE);
             return;
         }
@@ -157,7 +164,7 @@ impl Validator {
             target,
             time: round.closes_in.since(reserve),
         };
-        self.last = Some(round.height);
+        self.last = Some(asked);
         self.phase = Phase::Proving { job, closes_at: now.plus(round.closes_in) };
     }
 

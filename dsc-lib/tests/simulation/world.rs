@@ -13,7 +13,7 @@ use dsc_lib::{
     mempool::Limits,
     proof::{ENGINE_COUNT, ENGINES, Fingerprint, Miner, NoProgress, Prover, Resources},
     role::{
-        Active, Answer, Call, Lost, Next, Refusal,
+        Active, Answer, Call, Finished, Lost, Next, Refusal, Work,
         blockchain::{Blockchain, SubmitError},
         metronome::{Metronome, Settings},
         monitor::Monitor,
@@ -36,6 +36,8 @@ const TIMEOUT: Millis = Millis(400);
 const DELAY_MS: Range<u64> = 1..120;
 /// Time a validator takes to prove.
 const PROVING_MS: Range<u64> = 20..400;
+/// Time it takes to check or draft a block.
+const WORK_MS: Range<u64> = 1..90;
 /// Chances in a thousand.
 const LOSS: u64 = 60;
 const DOUBLING: u64 = 60;
@@ -113,6 +115,7 @@ enum Event {
     Request(Caller, u64, Call),
     Reply(Caller, u64, Answer),
     Timeout(Caller, u64),
+    Worked(Caller, u64, Finished),
     Proved(usize, Job),
     StartPayment(usize),
 }
@@ -278,6 +281,7 @@ impl World {
             Event::Timeout(caller, ticket) => {
                 self.deliver(caller, ticket, Err(Lost::new("timed out")));
             }
+            Event::Worked(caller, ticket, done) => self.worked(caller, ticket, done),
             Event::Proved(index, job) => self.proved(index, &job),
             Event::StartPayment(index) => self.wake(Caller::Payment(index)),
         }
@@ -357,9 +361,26 @@ impl World {
         let now = self.now;
         match self.active(caller).next(now) {
             Next::Call(call) => self.call(caller, &call),
+            Next::Work(work) => self.work(caller, work),
             Next::Wait(until) => self.wake_at(caller, until),
             _ => {}
         }
+    }
+
+    /// Lets a role compute; until it is done others ask it what they like.
+    fn work(&mut self, caller: Caller, work: Work) {
+        self.counter += 1;
+        let ticket = self.counter;
+        self.waiting.insert(caller, ticket);
+        let time = Millis(self.below(&WORK_MS));
+        self.schedule(time, Event::Worked(caller, ticket, work.run()));
+    }
+
+    fn worked(&mut self, caller: Caller, ticket: u64, done: Finished) {
+        assert_eq!(self.waiting.remove(&caller), Some(ticket), "a role does one thing at a time");
+        let now = self.now;
+        self.active(caller).finish(now, done);
+        self.wake(caller);
     }
 
     fn wake_at(&mut self, caller: Caller, until: Millis) {
@@ -430,8 +451,8 @@ impl World {
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(self.pool.next_sequence(address)),
             Call::PoolCounts => Answer::PoolCounts(self.pool.counts()),
-            Call::Round { after, .. } => {
-                Answer::Round(self.metronome.round_other_than(now, *after))
+            Call::Round { after, challenge, .. } => {
+                Answer::Round(self.metronome.round_other_than(now, *after, *challenge))
             }
             Call::HandIn(hand_in) => match self.metronome.hand_in(now, hand_in) {
                 Ok(receipt) => Answer::HandedIn(receipt),

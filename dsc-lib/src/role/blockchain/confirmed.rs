@@ -45,10 +45,11 @@ pub struct Confirmed {
 pub type ConfirmedList = List<Arc<Confirmed>, 0, CONFIRMED_MAX>;
 
 impl Confirmed {
-    fn of_checked(block: &CheckedBlock) -> Option<Self> {
+    pub(super) fn of_checked(block: &CheckedBlock) -> Self {
         let ids = block.transactions().iter().map(|transaction| transaction.id()).collect();
+        let ids = List::new(ids).expect("a block has no more transactions than its list");
         let (header, hash) = (block.header(), block.hash());
-        Some(Self { height: header.height, time: header.time, hash, ids: List::new(ids).ok()? })
+        Self { height: header.height, time: header.time, hash, ids }
     }
 
     fn of_stored(block: &Block, chain: &Chain) -> Result<Self, StoreError> {
@@ -72,15 +73,9 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Adds the tip, and forgets the oldest blocks beyond the bound.
-    pub(super) fn push(&mut self, block: &CheckedBlock) {
-        if let Some(confirmed) = Confirmed::of_checked(block) {
-            self.keep(confirmed);
-        }
-    }
-
-    fn keep(&mut self, confirmed: Confirmed) {
+    pub(super) fn push(&mut self, confirmed: Arc<Confirmed>) {
         self.bytes = self.bytes.saturating_add(confirmed.encoded_len());
-        self.blocks.push_back(Arc::new(confirmed));
+        self.blocks.push_back(confirmed);
         while self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.blocks.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(oldest.encoded_len());
@@ -189,7 +184,7 @@ mod tests {
         let len = codec::encode(&block(0)).len();
         assert_eq!(block(0).encoded_len(), len);
         let mut recent = Recent::default();
-        (0..9).map(block).for_each(|confirmed| recent.keep(confirmed));
+        (0..9).map(block).for_each(|confirmed| recent.push(Arc::new(confirmed)));
         let kept = RECENT_BYTES_MAX / len;
         let newest: Vec<_> = recent.from(Height(0)).iter().map(|b| b.height.0).collect();
         assert_eq!(newest, (9 - kept as u64..9).collect::<Vec<_>>());

@@ -7,22 +7,28 @@ use std::sync::Arc;
 use dsc_lib::{
     codec,
     genesis::Chain,
+    hash::Digest,
     ledger::Ledger,
     mempool::{Limits, Status},
-    proof::{Attempt, ENGINES, Fingerprint, Footprint, Miner, Proof, ProofEntry},
+    proof::{Attempt, Footprint},
     role::{
-        Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica, ReplicaError,
+        Active, Answer, Call, Lost, Next, Refusal, Replica, ReplicaError,
         blockchain::Blockchain,
-        metronome::{Metronome, Receipt, Settings},
+        metronome::{OpenRound, Receipt},
         monitor::Monitor,
         pool::{NextSequence, Outcome, Pool},
         validator::{Step, Validator},
         wallet::{End, Order, Payment},
     },
-    testing::{self, ALICE, BOB, METRONOME, Miners, STRANGER, address, coins, next_block, pay},
+    testing::{self, ALICE, BOB, METRONOME, STRANGER, address, coins, next_block, pay},
     transaction::{self, Memo, Payments},
     units::{Amount, Height, Millis},
 };
+
+mod desk;
+mod metronome;
+
+use self::desk::Desk;
 
 const START: Millis = Millis(1_700_000_100_000);
 
@@ -30,233 +36,14 @@ fn lost() -> Result<Answer, Lost> {
     Err(Lost::new("the wire was cut"))
 }
 
+/// Does what a role has to compute.
+fn work(role: &mut impl Active, now: Millis) {
+    let Next::Work(work) = role.next(now) else { panic!("nothing to compute") };
+    role.finish(now, work.run());
+}
+
 fn refusal(code: &str) -> Refusal {
     Refusal::new(code, "no")
-}
-
-/// A metronome at a ledger of its own, driven by hand.
-struct Desk {
-    metronome: Metronome,
-    blockchain: Blockchain,
-    miners: Miners,
-    now: Millis,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let chain = testing::chain();
-        let settings =
-            Settings { key: METRONOME.clone(), epoch: 0, interval: Millis(1000), running: true };
-        let mut desk = Self {
-            metronome: Metronome::new(chain.clone(), settings),
-            blockchain: Blockchain::new(Ledger::in_memory(chain.clone())),
-            miners: Miners::new(&chain),
-            now: START,
-        };
-        desk.follow();
-        desk
-    }
-
-    /// Answers snapshot and blocks until a round is open.
-    fn follow(&mut self) {
-        while let Next::Call(call) = self.metronome.next(self.now) {
-            let answer = match call {
-                Call::Snapshot => Answer::Snapshot(self.blockchain.snapshot().unwrap()),
-                Call::Blocks { from, .. } => Answer::Blocks(self.blockchain.blocks(from).unwrap()),
-                other => panic!("not following: {other:?}"),
-            };
-            self.metronome.answer(self.now, Ok(answer));
-        }
-    }
-
-    /// The proofs that answer the open round, one per engine.
-    fn proofs(&mut self) -> Vec<ProofEntry> {
-        let round = self.metronome.round(self.now).unwrap();
-        self.miners.solve(round.challenge, &round.targets)
-    }
-
-    fn hand_in(&mut self, height: Height, entry: &ProofEntry) -> Result<Receipt, Refusal> {
-        let hand_in = HandIn {
-            height,
-            miner: entry.miner,
-            kind: entry.proof.kind,
-            attempts: 1,
-            spent: Millis(1),
-            footprint: Footprint::default(),
-            proof: Some(entry.proof.clone()),
-        };
-        self.metronome.hand_in(self.now, &hand_in)
-    }
-
-    /// Lets the round close and returns the call for the pool.
-    fn tick(&mut self) -> Call {
-        self.now = self.now.plus(Millis(1000));
-        self.call()
-    }
-
-    fn call(&mut self) -> Call {
-        match self.metronome.next(self.now) {
-            Next::Call(call) => call,
-            other => panic!("no call but {other:?}"),
-        }
-    }
-
-    fn block(&mut self) -> Arc<Vec<u8>> {
-        match self.call() {
-            Call::SubmitBlock(bytes) => bytes,
-            other => panic!("no block but {other:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_round_opens_only_after_the_ledger_was_followed() {
-    let chain = testing::chain();
-    let settings =
-        Settings { key: METRONOME.clone(), epoch: 0, interval: Millis(1000), running: true };
-    let mut metronome = Metronome::new(chain, settings);
-    assert_eq!(metronome.round(START), None);
-    assert_eq!(metronome.next(START), Next::Call(Call::Snapshot));
-    metronome.answer(START, lost());
-    assert_eq!(metronome.round(START), None);
-    let status = metronome.status(START);
-    assert_eq!(status.fault.as_deref(), Some("no answer: the wire was cut"));
-    assert!(matches!(metronome.next(START), Next::Wait(_)));
-}
-
-#[test]
-fn only_the_best_valid_proof_of_the_open_round_is_kept() {
-    let mut desk = Desk::new();
-    let proofs = desk.proofs();
-    let (height, entry) = (Height(0), &proofs[0]);
-    assert_eq!(desk.hand_in(Height(1), entry).unwrap_err().code, "round-closed");
-    assert_eq!(desk.hand_in(height, entry), Ok(Receipt::Best));
-    assert_eq!(desk.hand_in(height, entry), Ok(Receipt::Best), "the same again is a no-op");
-    let miner = Miner { fingerprint: Fingerprint([9; 16]), ..entry.miner };
-    let worse = Proof { kind: entry.proof.kind, bytes: vec![0; 8] };
-    let outbid = desk.hand_in(height, &ProofEntry { miner, proof: worse });
-    assert_eq!(outbid, Ok(Receipt::Outbid));
-    let torn = Proof { kind: entry.proof.kind, bytes: vec![0; 7] };
-    let torn = desk.hand_in(height, &ProofEntry { miner, proof: torn });
-    assert_eq!(torn.unwrap_err().code, "bad-proof");
-    let report = HandIn {
-        height,
-        miner,
-        kind: entry.proof.kind,
-        attempts: 5,
-        spent: Millis(1),
-        footprint: Footprint::default(),
-        proof: None,
-    };
-    assert_eq!(desk.metronome.hand_in(desk.now, &report), Ok(Receipt::Noted));
-    assert_eq!(desk.metronome.status(desk.now).validators.len(), 2);
-    let other = HandIn { kind: ENGINES[1].kind, proof: Some(entry.proof.clone()), ..report };
-    assert_eq!(desk.metronome.hand_in(desk.now, &other).unwrap_err().code, "wrong-kind");
-}
-
-#[test]
-fn a_lost_answer_brings_the_same_block_again() {
-    let mut desk = Desk::new();
-    for entry in desk.proofs() {
-        assert_eq!(desk.hand_in(Height(0), &entry), Ok(Receipt::Best));
-    }
-    assert_eq!(desk.tick(), Call::Take(Height(0)));
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
-    let first = desk.block();
-    desk.blockchain.submit(&first).unwrap();
-    desk.metronome.answer(desk.now, lost());
-    desk.now = desk.now.plus(Millis(1000));
-    let second = desk.block();
-    assert_eq!(first, second);
-    let accepted = desk.blockchain.submit(&second).unwrap();
-    desk.metronome.answer(desk.now, Ok(Answer::BlockAccepted(accepted)));
-    assert_eq!(desk.metronome.round(desk.now).unwrap().height, Height(1));
-    assert_eq!(desk.blockchain.info().unwrap().height, Some(Height(0)));
-}
-
-#[test]
-fn a_silent_pool_leaves_the_block_without_transactions() {
-    let mut desk = Desk::new();
-    desk.tick();
-    desk.metronome.answer(desk.now, lost());
-    let block = desk.block();
-    assert_eq!(desk.blockchain.submit(&block).unwrap().height, Height(0));
-}
-
-#[test]
-fn bad_transactions_of_the_pool_are_left_out_and_named() {
-    let mut desk = Desk::new();
-    desk.tick();
-    let good = pay(&ALICE, 0, address(&BOB), 1);
-    let forged = transaction::Transaction { fee: coins(2), ..pay(&BOB, 0, address(&ALICE), 1) };
-    let early = pay(&BOB, 7, address(&ALICE), 1);
-    let early_id = early.id(&testing::chain().hash());
-    let taken = [forged, early, good.clone()].iter().map(transaction::Encoded::from).collect();
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(taken)));
-    let left_out: Vec<_> = desk.metronome.left_out().iter().map(|(id, _)| *id).collect();
-    assert_eq!(left_out, [early_id]);
-    let block = desk.block();
-    desk.blockchain.submit(&block).unwrap();
-    let id = good.id(&testing::chain().hash());
-    assert!(desk.blockchain.transaction(&id).unwrap().is_some());
-}
-
-#[test]
-fn a_refused_block_is_made_anew_from_the_same_proofs() {
-    let mut desk = Desk::new();
-    for entry in desk.proofs() {
-        desk.hand_in(Height(0), &entry).unwrap();
-    }
-    desk.tick();
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
-    let first = desk.block();
-    desk.metronome.answer(desk.now, Ok(Answer::Refused(refusal("wrong-state"))));
-    assert!(desk.metronome.status(desk.now).fault.unwrap().contains("refused"));
-    desk.now = desk.now.plus(Millis(1000));
-    let mut calls = 0;
-    let second = loop {
-        match desk.call() {
-            Call::Blocks { .. } => desk.metronome.answer(desk.now, Ok(Answer::Blocks(vec![]))),
-            Call::Take(_) => desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![]))),
-            Call::SubmitBlock(bytes) => break bytes,
-            other => panic!("{other:?}"),
-        }
-        calls += 1;
-        assert!(calls < 10, "it asks for ever");
-    };
-    assert_ne!(first, second, "a later time");
-    let block: dsc_lib::block::Block = codec::decode(&second).unwrap();
-    assert_eq!(block.proofs.len(), ENGINES.len());
-    desk.blockchain.submit(&second).unwrap();
-}
-
-#[test]
-fn a_block_of_another_metronome_is_taken_over() {
-    let mut desk = Desk::new();
-    desk.tick();
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
-    let ours = desk.block();
-    let state = desk.blockchain.ledger().state();
-    let theirs = next_block(state, vec![], vec![pay(&ALICE, 0, address(&BOB), 1)]);
-    desk.blockchain.submit(&theirs.to_bytes()).unwrap();
-    let refused = desk.blockchain.submit(&ours).unwrap_err().refusal().unwrap();
-    assert_eq!(refused.code, "wrong-height");
-    desk.metronome.answer(desk.now, Ok(Answer::Refused(refused)));
-    desk.now = desk.now.plus(Millis(1000));
-    desk.follow();
-    assert_eq!(desk.metronome.round(desk.now).unwrap().height, Height(1));
-}
-
-#[test]
-fn a_stopped_metronome_opens_no_round_and_makes_no_block() {
-    let mut desk = Desk::new();
-    desk.metronome.stop();
-    assert_eq!(desk.metronome.round(desk.now), None);
-    desk.now = desk.now.plus(Millis(10_000));
-    assert!(matches!(desk.metronome.next(desk.now), Next::Wait(_)));
-    desk.metronome.start();
-    let round = desk.metronome.round(desk.now).unwrap();
-    assert!(round.closes_in > Millis(0), "a whole round is left");
 }
 
 fn order(amount: Amount) -> Order {
@@ -422,6 +209,28 @@ fn a_validator_answers_a_round_once_and_repeats_a_lost_hand_in() {
 }
 
 #[test]
+fn a_validator_answers_another_challenge_at_the_same_height() {
+    let mut desk = Desk::new();
+    let entry = desk.proofs().remove(0);
+    let mut validator = Validator::new(entry.miner, entry.proof.kind);
+    let Answer::Round(Some(right)) = round(&desk) else { panic!("no round") };
+    let dropped = OpenRound { challenge: Digest([7; 32]), ..right };
+    validator.next(desk.now);
+    validator.answer(desk.now, Ok(Answer::Round(Some(dropped))));
+    assert!(matches!(validator.next(desk.now), Step::Prove(_)));
+    validator.proved(Millis(5), Attempt::default(), Footprint::default());
+    validator.next(desk.now);
+    validator.answer(desk.now, Ok(Answer::HandedIn(Receipt::Noted)));
+    let Step::Call(Call::Round { after, challenge, .. }) = validator.next(desk.now) else {
+        panic!("no call")
+    };
+    let other = desk.metronome.round_other_than(desk.now, after, challenge);
+    validator.answer(desk.now, Ok(Answer::Round(other)));
+    let Step::Prove(job) = validator.next(desk.now) else { panic!("it waits for ever") };
+    assert_eq!(job.challenge.0, desk.metronome.round(desk.now).unwrap().challenge);
+}
+
+#[test]
 fn a_validator_gives_a_hand_in_up_when_the_round_is_over() {
     let mut desk = Desk::new();
     let entry = desk.proofs().remove(0);
@@ -467,7 +276,7 @@ fn a_replica_takes_nothing_that_breaks_a_rule() {
     assert!(replica.absorb(old).unwrap().is_empty(), "a doubled answer changes nothing");
     let gap = next_block(blockchain.ledger().state(), vec![], vec![]);
     let mut forged: dsc_lib::block::Block = codec::decode(&gap.to_bytes()).unwrap();
-    forged.header.state = dsc_lib::hash::Digest::ZERO;
+    forged.header.state = Digest::ZERO;
     forged.header = forged.header.sign(&METRONOME);
     let error = replica.absorb(Answer::Blocks(vec![codec::encode(&forged)])).unwrap_err();
     assert!(matches!(error, ReplicaError::Block(_)), "{error}");
@@ -479,11 +288,13 @@ fn a_pool_names_what_its_blockchain_server_does_wrong_and_goes_on() {
     let mut pool = Pool::new(testing::chain(), Limits::default());
     assert_eq!(pool.next(START), Next::Call(Call::Snapshot));
     pool.answer(START, Ok(Answer::Snapshot(vec![1, 2, 3])));
+    work(&mut pool, START);
     assert!(pool.fault().unwrap().contains("not canonical"));
     let later = START.plus(Millis(1000));
     assert_eq!(pool.next(later), Next::Call(Call::Snapshot));
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     pool.answer(later, Ok(Answer::Snapshot(blockchain.snapshot().unwrap())));
+    work(&mut pool, later);
     assert_eq!(pool.fault(), None);
     assert!(matches!(pool.next(later), Next::Call(Call::Blocks { from: Height(0), .. })));
 }
@@ -517,8 +328,10 @@ fn a_validator_answers_the_rounds_of_a_ledger_that_starts_anew() {
     assert!(matches!(validator.next(desk.now), Step::Prove(_)));
     validator.give_up(desk.now, "a disk failed");
     let later = desk.now.plus(Millis(1000));
-    let Step::Call(Call::Round { after, .. }) = validator.next(later) else { panic!("no call") };
-    let lower = desk.metronome.round_other_than(later, after);
+    let Step::Call(Call::Round { after, challenge, .. }) = validator.next(later) else {
+        panic!("no call")
+    };
+    let lower = desk.metronome.round_other_than(later, after, challenge);
     validator.answer(later, Ok(Answer::Round(lower)));
     let Step::Prove(job) = validator.next(later) else { panic!("it waits for ever") };
     assert_eq!(job.height, Height(0));
@@ -530,6 +343,7 @@ fn a_pool_hands_nothing_out_for_heights_that_no_metronome_can_be_at() {
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     pool.next(START);
     pool.answer(START, Ok(Answer::Snapshot(blockchain.snapshot().unwrap())));
+    work(&mut pool, START);
     let chain = testing::chain().hash();
     pool.submit(Arc::new(pay(&ALICE, 0, address(&BOB), 1).check(&chain).unwrap()));
     assert!(pool.take(Height(3)).is_empty() && pool.take(Height(u64::MAX)).is_empty());
