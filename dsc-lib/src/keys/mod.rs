@@ -197,22 +197,6 @@ impl PublicKey {
     }
 }
 
-/// A claim that `signature` is that of `message` by `key`.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
-    /// Whose signature it is said to be.
-    pub key: &'a PublicKey,
-    /// What is said to be signed.
-    pub message: &'a [u8],
-    /// The signature.
-    pub signature: &'a Signature,
-}
-
-/// Returns the verdicts of [`PublicKey::verify`] on every claim, in order.
-pub fn verify_each(claims: &[Claim<'_>]) -> Vec<Result<(), SignatureError>> {
-    claims.iter().map(|claim| claim.key.verify(claim.message, claim.signature)).collect()
-}
-
 /// Significant bits of a big-endian number.
 fn bits(mut number: &[u8]) -> usize {
     while let [0, rest @ ..] = number {
