@@ -3,7 +3,7 @@
 use dsc_lib::{
     ledger::Ledger,
     mempool,
-    role::{Active, Answer},
+    role::{Active, Answer, Next},
     testing::{ALICE, BOB, address, chain, pay},
     units::Millis,
 };
@@ -20,6 +20,15 @@ fn encoded(sequence: u64) -> Encoded {
 
 fn opened(folder: &Path) -> Arc<Server> {
     Server::open(Pool::new(chain(), mempool::Limits::default()), folder, None, 1 << 20).unwrap()
+}
+
+/// Lets a pool follow a ledger that has no block yet.
+fn follow_genesis(pool: &mut Pool) {
+    let snapshot = Ledger::in_memory(chain()).snapshot().unwrap();
+    pool.answer(Millis(0), Ok(Answer::Snapshot(codec::encode(&snapshot))));
+    let Next::Work(work) = pool.next(Millis(0)) else { panic!("a snapshot has to be checked") };
+    pool.finish(Millis(0), work.run());
+    assert!(!pool.replica().is_fresh());
 }
 
 /// The pool holds a transaction before it is on disk. If putting it there fails, whoever submits
@@ -69,9 +78,7 @@ impl Served {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = opened(folder.path());
-        let snapshot = Ledger::in_memory(chain()).snapshot().unwrap();
-        let answer = Answer::Snapshot(codec::encode(&snapshot));
-        server.shared.lock().answer(Millis(0), Ok(answer));
+        follow_genesis(&mut server.shared.lock());
         let (limits, shutdown) = (Limits::default(), Shutdown::new());
         let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
         let (url, address, time) = (socket.url(), socket.address, Duration::from_secs(10));
@@ -148,7 +155,9 @@ fn a_submission_is_read_while_it_comes_in() {
     let head = "POST /v1/transactions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length:";
     write!(stream, "{head} {}\r\n\r\n", body.len()).unwrap();
     stream.write_all(first).unwrap();
+    let started = std::time::Instant::now();
     while served.server.shared.lock().counts().submitted == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the first part is not held");
         std::thread::yield_now();
     }
     stream.write_all(second).unwrap();
@@ -181,9 +190,8 @@ fn what_the_journal_holds_is_held_again_after_a_restart() {
     drop(server);
     let server = opened(folder.path());
     assert!(!server.is_restored());
-    let snapshot = Ledger::in_memory(chain()).snapshot().unwrap();
     let mut pool = server.shared.lock();
-    pool.answer(Millis(0), Ok(Answer::Snapshot(codec::encode(&snapshot))));
+    follow_genesis(&mut pool);
     server.follow(&mut pool);
     assert_eq!(pool.counts().submitted, 5);
     assert!(server.is_restored());
