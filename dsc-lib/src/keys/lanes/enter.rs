@@ -12,17 +12,14 @@
 //! 2. [`scale`] returns less than 2n.
 
 use std::arch::x86_64::{
-    _mm512_and_si512, _mm512_andnot_si512, _mm512_cmpge_epu64_mask, _mm512_cvtepu64_pd,
+    __mmask8, _mm512_and_si512, _mm512_andnot_si512, _mm512_cmpge_epu64_mask, _mm512_cvtepu64_pd,
     _mm512_cvttpd_epu64, _mm512_div_pd, _mm512_fmadd_pd, _mm512_mask_add_epi64, _mm512_max_pd,
     _mm512_mul_pd, _mm512_set1_epi64, _mm512_set1_pd, _mm512_setzero_pd, _mm512_srai_epi64,
     _mm512_sub_epi64, _mm512_sub_pd,
 };
 
-use super::mont::{
-    BLOCK, BLOCKS, LIMB_BITS, LIMBS, Limb, Moduli, Number, add, carry, high, low, zero,
-};
+use super::mont::{LIMB_BITS, LIMBS, Limb, Moduli, Number, add, carry, high, low, zero};
 
-type Flat = [Limb; LIMBS];
 /// A number of 41 limbs, any of which may hold more than 52 bits.
 type Long = [Limb; LIMBS + 1];
 
@@ -35,37 +32,30 @@ const STEPS: usize = LIMBS + 1;
 /// Returns `a * R` modulo n, below 2n.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(super) fn scale(a: &Number, moduli: &Moduli) -> Number {
-    let n = flat(&moduli.n);
-    let mut power = complement(&n);
+    let n = &moduli.n;
+    let mut power = complement(n);
     for _ in 0..2 {
-        power = shift(&power, &n);
+        power = shift(&power, n);
     }
     let mut long = [zero(); LIMBS + 1];
     // The first step is free: there is nothing to fold.
-    long[1..].copy_from_slice(&flat(a));
-    for _ in 0..STEPS {
-        fold(&mut long, &power);
+    long[1..].copy_from_slice(a);
+    fold(&mut long, &power);
+    for _ in 0..STEPS / 2 {
+        fold_twice(&mut long, &power);
     }
     for _ in 0..STEPS + 1 - LIMBS {
-        step_back(&mut long, &n, moduli.inverse);
+        step_back(&mut long, n, moduli.inverse);
     }
-    blocks(&long)
+    carried_out(&long)
 }
 
-fn flat(number: &Number) -> Flat {
-    let mut flat = [number[0][0]; LIMBS];
-    for (to, from) in flat.iter_mut().zip(number.as_flattened()) {
-        *to = *from;
-    }
-    flat
-}
-
-/// The number in blocks, carried out; it has to fit.
+/// Carries what fits a number.
 #[target_feature(enable = "avx512f")]
-fn blocks(long: &Long) -> Number {
-    let mut number = [[zero(); BLOCK]; BLOCKS];
+fn carried_out(long: &Long) -> Number {
+    let mut number = [zero(); LIMBS];
     let mut carried = zero();
-    for (to, from) in number.as_flattened_mut().iter_mut().zip(long) {
+    for (to, from) in number.iter_mut().zip(long) {
         *to = add(*from, carried);
         carried = carry(*to);
     }
@@ -81,7 +71,7 @@ fn masked(limb: Limb) -> Limb {
 
 /// Returns `2^2048 - n`.
 #[target_feature(enable = "avx512f")]
-fn complement(n: &Flat) -> Flat {
+fn complement(n: &Number) -> Number {
     let mut out = [zero(); LIMBS];
     let mut carried = _mm512_set1_epi64(1);
     for i in 0..LIMBS {
@@ -99,7 +89,7 @@ fn complement(n: &Flat) -> Flat {
 /// The quotient is below 2^44 and estimated with an error below 2^-6, so that one less than its whole
 /// part is at most two too low and never too high.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-fn shift(a: &Flat, n: &Flat) -> Flat {
+fn shift(a: &Number, n: &Number) -> Number {
     let factor = _mm512_set1_epi64(1 << SHIFT);
     let quotient = _mm512_div_pd(top(a), top(n));
     let quotient = _mm512_mul_pd(quotient, _mm512_cvtepu64_pd(factor));
@@ -108,8 +98,8 @@ fn shift(a: &Flat, n: &Flat) -> Flat {
     let mut out = [zero(); LIMBS];
     let (mut carried, mut above, mut taken) = (zero(), zero(), zero());
     for i in 0..LIMBS {
-        let up = low(add(above, carried), a[i], factor);
-        let sum = _mm512_sub_epi64(up, low(taken, n[i], quotient));
+        let difference = _mm512_sub_epi64(low(above, a[i], factor), low(taken, n[i], quotient));
+        let sum = add(difference, carried);
         out[i] = masked(sum);
         carried = _mm512_srai_epi64::<LIMB_BITS>(sum);
         above = high(zero(), a[i], factor);
@@ -120,7 +110,7 @@ fn shift(a: &Flat, n: &Flat) -> Flat {
 
 /// The top two limbs as a floating-point number.
 #[target_feature(enable = "avx512f,avx512dq")]
-fn top(a: &Flat) -> std::arch::x86_64::__m512d {
+fn top(a: &Number) -> std::arch::x86_64::__m512d {
     let weight = _mm512_cvtepu64_pd(_mm512_set1_epi64(1 << LIMB_BITS));
     let next = _mm512_cvtepu64_pd(a[LIMBS - 2]);
     _mm512_fmadd_pd(_mm512_cvtepu64_pd(a[LIMBS - 1]), weight, next)
@@ -128,12 +118,8 @@ fn top(a: &Flat) -> std::arch::x86_64::__m512d {
 
 /// Multiplies by 2^52 modulo n, with `power` = 2^2132 modulo n.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn fold(long: &mut Long, power: &Flat) {
-    for i in LIMBS - 2..LIMBS {
-        long[i + 1] = add(long[i + 1], carry(long[i]));
-        long[i] = masked(long[i]);
-    }
-    let digit = long[LIMBS];
+fn fold(long: &mut Long, power: &Number) {
+    let digit = top_digit(long);
     for i in (1..=LIMBS).rev() {
         long[i] = high(long[i - 1], power[i - 1], digit);
     }
@@ -141,18 +127,65 @@ fn fold(long: &mut Long, power: &Flat) {
     for i in 0..LIMBS {
         long[i] = low(long[i], power[i], digit);
     }
-    // Once in a million keys, or when asked for: the digit is 2^52, of which the products saw nothing.
-    let over = _mm512_cmpge_epu64_mask(digit, _mm512_set1_epi64(1 << LIMB_BITS));
+    let over = overflow(digit);
     if over != 0 {
+        // The digit is 2^52, of which the products saw nothing.
         for i in 1..=LIMBS {
             long[i] = _mm512_mask_add_epi64(long[i], over, long[i], power[i - 1]);
         }
     }
 }
 
+/// Carries into the top limb from the two below it and returns it.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn top_digit(limbs: &mut [Limb]) -> Limb {
+    let [.., below, middle, top] = limbs else { return zero() };
+    let sum = add(*middle, carry(*below));
+    *below = masked(*below);
+    *middle = masked(sum);
+    *top = add(*top, carry(sum));
+    *top
+}
+
+/// Where a digit is 2^52: once in a million keys, or when asked for.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn overflow(digit: Limb) -> __mmask8 {
+    _mm512_cmpge_epu64_mask(digit, _mm512_set1_epi64(1 << LIMB_BITS))
+}
+
+/// [`fold`] twice, for the loads and stores of once.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn fold_twice(long: &mut Long, power: &Number) {
+    let first = top_digit(long);
+    // The three top limbs after the first step tell the second digit.
+    let mut between = [zero(); 3];
+    for (i, limb) in between.iter_mut().enumerate() {
+        *limb = high(long[LIMBS - 3 + i], power[LIMBS - 3 + i], first);
+        if i < 2 {
+            *limb = low(*limb, power[LIMBS - 2 + i], first);
+        }
+    }
+    let second = top_digit(&mut between);
+    if overflow(first) | overflow(second) != 0 {
+        fold(long, power);
+        fold(long, power);
+        return;
+    }
+    long[LIMBS] = high(between[1], power[LIMBS - 1], second);
+    long[LIMBS - 1] = low(high(between[0], power[LIMBS - 2], second), power[LIMBS - 1], second);
+    for i in (2..LIMBS - 1).rev() {
+        let once = low(high(long[i - 2], power[i - 2], first), power[i - 1], first);
+        long[i] = low(high(once, power[i - 1], second), power[i], second);
+    }
+    long[1] = low(high(low(zero(), power[0], first), power[0], second), power[1], second);
+    long[0] = low(zero(), power[0], second);
+}
+
 /// Divides by 2^52 modulo n.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn step_back(long: &mut Long, n: &Flat, inverse: Limb) {
+fn step_back(long: &mut Long, n: &Number, inverse: Limb) {
     let multiple = low(zero(), long[0], inverse);
     let mut below = low(long[0], multiple, n[0]);
     for i in 1..LIMBS {

@@ -19,7 +19,7 @@ use std::arch::x86_64::{__mmask8, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64, _m
 
 use rsa::sha2::{Digest, Sha256};
 
-use self::mont::{BLOCK, BLOCKS, LIMB_BITS, LIMBS, Limb, Moduli, Number, add, carry, zero};
+use self::mont::{LIMB_BITS, LIMBS, Limb, Moduli, Number, add, carry, zero};
 use super::{Claim, MODULUS_LEN};
 
 /// Claims checked by one call.
@@ -86,10 +86,11 @@ fn verify_lanes(claims: &[&Claim<'_>]) -> __mmask8 {
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn raise(signatures: &Number, moduli: &Moduli) -> Number {
     let mut power = enter::scale(signatures, moduli);
+    let mut columns = [zero(); 2 * LIMBS];
     for _ in 0..SQUARINGS {
-        power = mont::square(&power, moduli);
+        mont::square(&mut power, moduli, &mut columns);
     }
-    mont::multiply(&power, signatures, moduli)
+    mont::multiply(&power, signatures, moduli, &mut columns)
 }
 
 /// Splits numbers into limbs.
@@ -109,8 +110,8 @@ fn load(numbers: &Bytes) -> Number {
             limb[lane] = (i64::from_le_bytes(word) >> shift) & ((1 << LIMB_BITS) - 1);
         }
     }
-    let mut number = [[zero(); BLOCK]; BLOCKS];
-    for (to, from) in number.as_flattened_mut().iter_mut().zip(&limbs) {
+    let mut number = [zero(); LIMBS];
+    for (to, from) in number.iter_mut().zip(&limbs) {
         *to = vector(from);
     }
     number
@@ -144,7 +145,7 @@ fn is_congruent(found: &Number, expected: &Number, n: &Number) -> __mmask8 {
     let (mut same, mut same_above) = (0xff, 0xff);
     let mut carried = zero();
     let limb = _mm512_set1_epi64((1 << LIMB_BITS) - 1);
-    let limbs = found.as_flattened().iter().zip(expected.as_flattened()).zip(n.as_flattened());
+    let limbs = found.iter().zip(expected).zip(n);
     for ((found, expected), n) in limbs {
         let found = std::arch::x86_64::_mm512_and_si512(*found, limb);
         let sum = add(add(*expected, *n), carried);

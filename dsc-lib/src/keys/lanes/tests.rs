@@ -40,7 +40,7 @@ fn lanes_of(limb: Limb) -> [u64; LANES] {
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn values(number: &Number) -> Values {
     let mut values: Values = Default::default();
-    for limb in number.as_flattened().iter().rev() {
+    for limb in number.iter().rev() {
         for (value, limb) in values.iter_mut().zip(lanes_of(*limb)) {
             *value = (&*value << LIMB_BITS as usize) + (limb & ((1 << LIMB_BITS) - 1));
         }
@@ -61,11 +61,13 @@ struct Found {
 fn compute(n: &Values, a: &Values, b: &Values) -> Found {
     let moduli = Moduli { inverse: inverses(&bytes(n)), n: load(&bytes(n)) };
     let (a, b) = (load(&bytes(a)), load(&bytes(b)));
+    let (mut square, mut columns) = (a, [zero(); 2 * LIMBS]);
+    mont::square(&mut square, &moduli, &mut columns);
     Found {
         loaded: values(&a),
         scaled: values(&enter::scale(&a, &moduli)),
-        product: values(&mont::multiply(&a, &b, &moduli)),
-        square: values(&mont::square(&a, &moduli)),
+        product: values(&mont::multiply(&a, &b, &moduli, &mut columns)),
+        square: values(&square),
         power: values(&raise(&a, &moduli)),
     }
 }
