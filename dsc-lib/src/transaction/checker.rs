@@ -110,13 +110,9 @@ pub(super) fn check_one(
     Ok(CheckedTransaction { encoded, leaf, findings })
 }
 
-fn split(mut transactions: Vec<Encoded>) -> Vec<Vec<Encoded>> {
-    let mut tasks = Vec::with_capacity(transactions.len().div_ceil(TASK_LEN));
-    while !transactions.is_empty() {
-        let rest = transactions.split_off(transactions.len().min(TASK_LEN));
-        tasks.push(mem::replace(&mut transactions, rest));
-    }
-    tasks
+fn split(transactions: Vec<Encoded>) -> Vec<Vec<Encoded>> {
+    let (count, mut rest) = (transactions.len().div_ceil(TASK_LEN), transactions.into_iter());
+    (0..count).map(|_| rest.by_ref().take(TASK_LEN).collect()).collect()
 }
 
 /// A transaction whose fields are good, with what its signature has to be checked against.
