@@ -557,10 +557,10 @@ class Chain:
         require(len(transactions) <= limit, "B16", f"{len(transactions)}, at most {limit} allowed")
         limit = self.genesis.block_bytes
         require(size <= limit, "B17", f"{size} bytes, at most {limit} allowed")
-        for index, transaction in enumerate(transactions):
-            with_index(index, check_transaction, transaction, self.genesis.hash)
         root = merkle_root([transaction.encoded for transaction in transactions])
         require_equal("B18", header.transactions_root, root)
+        for index, transaction in enumerate(transactions):
+            with_index(index, check_transaction, transaction, self.genesis.hash)
 
     def _pay(self, changed, winner, fees):
         """Credits the winner, if there is one, and returns the new coins."""

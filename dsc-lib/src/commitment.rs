@@ -59,12 +59,16 @@ impl std::fmt::Debug for Commitment {
 impl Commitment {
     /// Adds an account to the set.
     pub fn add(&mut self, address: &Address, account: &Account) {
-        self.fold(address, account, u16::wrapping_add);
+        if let Some(bytes) = contribution(address, account) {
+            self.fold(&bytes, u16::wrapping_add);
+        }
     }
 
     /// Takes an account out of the set.
     pub fn remove(&mut self, address: &Address, account: &Account) {
-        self.fold(address, account, u16::wrapping_sub);
+        if let Some(bytes) = contribution(address, account) {
+            self.fold(&bytes, u16::wrapping_sub);
+        }
     }
 
     /// Replaces an account, either side of which may be empty.
@@ -75,9 +79,10 @@ impl Commitment {
 
     /// Adds every account of another set.
     pub fn merge(&mut self, other: &Self) {
-        for (lane, add) in self.0.iter_mut().zip(other.0.iter()) {
-            *lane = lane.wrapping_add(*add);
-        }
+        self.0
+            .iter_mut()
+            .zip(other.0.iter())
+            .for_each(|(lane, add)| *lane = lane.wrapping_add(*add));
     }
 
     /// The 32 bytes that stand in a block header.
@@ -89,20 +94,25 @@ impl Commitment {
         derive(Context::State, &[&bytes])
     }
 
-    fn fold(&mut self, address: &Address, account: &Account, combine: fn(u16, u16) -> u16) {
-        if account.is_empty() {
-            return;
-        }
-        let (balance, sequence) =
-            (account.balance.units().to_le_bytes(), account.sequence.to_le_bytes());
-        let mut bytes = [0; BYTES];
-        derive_extended(Context::Account, &[&address.0, &balance, &sequence], &mut bytes);
-        for (lane, pair) in self.0.iter_mut().zip(bytes.chunks_exact(2)) {
-            let mut value = [0; 2];
-            value.copy_from_slice(pair);
-            *lane = combine(*lane, u16::from_le_bytes(value));
+    /// One loop for each `combine`, over whole lanes, so that the compiler makes vectors of it.
+    fn fold(&mut self, bytes: &[u8; BYTES], combine: impl Fn(u16, u16) -> u16) {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        for (lane, pair) in self.0.iter_mut().zip(pairs) {
+            *lane = combine(*lane, u16::from_le_bytes(*pair));
         }
     }
+}
+
+/// The lanes of an account, if it is not empty.
+fn contribution(address: &Address, account: &Account) -> Option<[u8; BYTES]> {
+    if account.is_empty() {
+        return None;
+    }
+    let (balance, sequence) =
+        (account.balance.units().to_le_bytes(), account.sequence.to_le_bytes());
+    let mut bytes = [0; BYTES];
+    derive_extended(Context::Account, &[&address.0, &balance, &sequence], &mut bytes);
+    Some(bytes)
 }
 
 impl<'a> FromIterator<(&'a Address, &'a Account)> for Commitment {

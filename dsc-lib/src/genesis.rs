@@ -6,7 +6,12 @@
 //! 2. All coins a chain can ever have fit an [`Amount`], so no sum of balances overflows.
 //! 3. The genesis hash names the chain: it is in every header and every transaction id.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, OnceLock},
+};
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -201,7 +206,8 @@ impl Genesis {
             engines.map(|(entry, genesis)| build(entry, genesis)).collect::<Result<_, _>>()?;
         let hash = self.hash();
         let checker = Checker::new(hash);
-        Ok(Chain(Arc::new(Parts { hash, metronomes, engines, checker, genesis: self })))
+        let kept = OnceLock::new();
+        Ok(Chain(Arc::new(Parts { hash, metronomes, engines, checker, kept, genesis: self })))
     }
 
     fn check_header(&self) -> Result<(), GenesisError> {
@@ -275,7 +281,13 @@ struct Parts {
     metronomes: BTreeMap<Address, PublicKey>,
     engines: Vec<Box<dyn ProofEngine>>,
     checker: Checker,
+    kept: OnceLock<Box<dyn Kept>>,
 }
+
+/// What the ledger keeps with a chain.
+trait Kept: Any + Debug + Send + Sync {}
+
+impl<T: Any + Debug + Send + Sync> Kept for T {}
 
 impl Chain {
     /// The genesis hash.
@@ -311,6 +323,17 @@ impl Chain {
     /// Checks transactions for this chain, no signature twice.
     pub fn checker(&self) -> &Checker {
         &self.0.checker
+    }
+
+    /// What a layer above keeps for all who share this chain; made when it is asked for first.
+    ///
+    /// # Panics
+    ///
+    /// If two types are asked for: there is one such layer.
+    #[cfg_attr(not(feature = "ledger"), allow(dead_code, reason = "for the ledger"))]
+    pub(crate) fn kept<T: Any + Debug + Default + Send + Sync>(&self) -> &T {
+        let kept: &dyn Any = self.0.kept.get_or_init(|| Box::new(T::default())).as_ref();
+        kept.downcast_ref().expect("one layer keeps something")
     }
 
     /// The targets of the first block.

@@ -11,7 +11,7 @@ use axum::{
 };
 use dsc_lib::{
     address::Address,
-    block::Block,
+    block::Header,
     codec::{self, List},
     genesis::Chain,
     hash::Digest,
@@ -74,7 +74,7 @@ impl Server {
 
     /// Checks and stores a block. Whoever submits the same block meanwhile waits for this one, and
     /// is told the same.
-    fn submit(&self, block: Block) -> Result<blockchain::Accepted, SubmitError> {
+    fn submit(&self, block: &[u8]) -> Result<blockchain::Accepted, SubmitError> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let submission = self.shared.lock().begin(block);
         let mut stored = submission.run()?;
@@ -210,12 +210,10 @@ async fn submit(
     body: Bytes,
 ) -> Result<Json<blockchain::Accepted>, Problem> {
     let work = move || {
-        let block: Result<Block, _> = codec::decode(&body);
-        drop(body);
-        if let Ok(block) = &block {
-            refuse_ahead(block.header.time, SystemClock::new().unix())?;
+        if let Ok((header, _)) = codec::decode_first::<Header>(&body) {
+            refuse_ahead(header.time, SystemClock::new().unix())?;
         }
-        let submitted = block.map_err(SubmitError::from).and_then(|block| server.submit(block));
+        let submitted = server.submit(&body);
         submitted.map_err(|error| submit_problem(&error))
     };
     blocking(work).await.map(Json)

@@ -80,10 +80,17 @@ impl CheckedBlock {
 
     /// The canonical encoding of the block.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = codec::encode(&self.header);
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        bytes.extend(codec::encode(&self.header));
         bytes.extend(codec::encode(&self.proofs));
-        bytes.extend(codec::encode_list(self.transactions.iter().map(|t| t.bytes())));
+        bytes.extend((self.transactions.len() as u64).to_le_bytes());
+        self.transactions.iter().for_each(|t| bytes.extend_from_slice(t.bytes()));
         bytes
+    }
+
+    fn encoded_len(&self) -> usize {
+        let transactions: usize = self.transactions.iter().map(|t| t.bytes().len()).sum();
+        usize::try_from(fixed_bytes(&self.proofs)).unwrap_or(0).saturating_add(transactions)
     }
 }
 

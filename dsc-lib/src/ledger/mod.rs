@@ -11,6 +11,7 @@
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
 mod checked;
+mod drafts;
 mod durable;
 mod error;
 mod execute;
@@ -40,6 +41,7 @@ pub use self::{
 };
 use self::{
     checked::fixed_bytes,
+    drafts::Drafts,
     execute::{Execution, commit},
     rules::{
         Proven, check_origin, check_proofs, check_proofs_root, check_transactions, next_round,
@@ -48,13 +50,14 @@ use self::{
 use crate::{
     address::Address,
     block::{self, Block, BlockHash, Header, Proofs},
+    codec::{self, DecodeError},
     commitment::{Account, Commitment},
     genesis::Chain,
     hash::Digest,
     keys::{SecretKey, Signature},
     merkle,
     proof::{ENGINE_COUNT, ProofEntry},
-    transaction::{CheckedTransaction, Encoded, TransactionError, TransactionId},
+    transaction::{CheckedTransaction, TransactionError, TransactionId},
     units::{Amount, Height, Millis, Target},
 };
 
@@ -215,17 +218,52 @@ impl State {
     /// The first rule broken, cheap ones first.
     pub fn check(&self, block: Block) -> Result<CheckedBlock, BlockError> {
         let Block { header, proofs, transactions } = block;
-        self.check_header(&header)?;
-        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
-        check_proofs_root(&header, &proofs)?;
-        self.check_count(&header, transactions.len())?;
-        self.check_size(&proofs, &transactions)?;
-        let transactions = check_transactions(&self.chain, transactions.into_vec())?;
-        let got = root_of(&transactions);
-        if got != header.transactions_root {
-            return Err(BlockError::TransactionsRoot { got, expected: header.transactions_root });
-        }
+        let count = transactions.len();
+        let bytes = transactions.iter().map(|t| t.bytes().len() as u64).sum();
+        let proven = self.check_frame(&header, &proofs, count, bytes)?;
+        let transactions = check_transactions(&self.chain, &header, transactions.into_vec())?;
         self.execute(header, proofs, transactions, &proven)
+    }
+
+    /// [`State::check`] of an encoded block. One that [`State::remember`] was given in this process
+    /// has its header and proofs checked again and nothing else worked out anew.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes or the block.
+    pub fn check_bytes<E>(&self, bytes: &[u8]) -> Result<Arc<CheckedBlock>, E>
+    where
+        E: From<DecodeError> + From<BlockError>,
+    {
+        if let Some(block) = self.chain.kept::<Drafts>().find(bytes) {
+            let transactions = block.transactions.iter().map(|t| t.bytes().len() as u64).sum();
+            let count = block.transactions.len();
+            self.check_frame(&block.header, &block.proofs, count, transactions)?;
+            return Ok(block);
+        }
+        Ok(Arc::new(self.check(codec::decode(bytes)?)?))
+    }
+
+    /// Remembers a block drafted by this state, and its encoding, for all in this process who share
+    /// its chain. Its transactions must have been checked for this chain.
+    pub(crate) fn remember(&self, bytes: &[u8], block: Arc<CheckedBlock>) {
+        self.chain.kept::<Drafts>().keep(bytes, block);
+    }
+
+    /// Checks all that needs none of the transactions, but how many there are and their bytes.
+    fn check_frame(
+        &self,
+        header: &Header,
+        proofs: &Proofs,
+        count: usize,
+        bytes: u64,
+    ) -> Result<Proven, BlockError> {
+        self.check_header(header)?;
+        let proven = check_proofs(&self.chain, &self.round, proofs)?;
+        check_proofs_root(header, proofs)?;
+        self.check_count(header, count)?;
+        self.check_size(proofs, bytes)?;
+        Ok(proven)
     }
 
     fn check_header(&self, header: &Header) -> Result<(), BlockError> {
@@ -270,8 +308,7 @@ impl State {
         Ok(())
     }
 
-    fn check_size(&self, proofs: &Proofs, transactions: &[Encoded]) -> Result<(), BlockError> {
-        let transactions: u64 = transactions.iter().map(|t| t.bytes().len() as u64).sum();
+    fn check_size(&self, proofs: &Proofs, transactions: u64) -> Result<(), BlockError> {
         let got = fixed_bytes(proofs).saturating_add(transactions);
         let max = self.chain.genesis().limits.block_bytes;
         if got > max {

@@ -6,6 +6,7 @@ use super::{BlockError, Round};
 use crate::{
     block::{self, Header, Proofs},
     genesis::Chain,
+    merkle,
     proof::{Challenge, ENGINE_COUNT, ProofEntry},
     retarget::retarget,
     transaction::{CheckedTransaction, Encoded},
@@ -88,11 +89,19 @@ pub(super) fn check_proof(
     Ok((quality, target))
 }
 
+/// Checks the tree before any signature: whoever puts another body under a header that is not
+/// his own costs no more than its hashes.
 pub(super) fn check_transactions(
     chain: &Chain,
+    header: &Header,
     transactions: Vec<Encoded>,
 ) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
-    let verdicts = chain.checker().check_all(transactions).into_iter().enumerate();
+    let leaves = merkle::leaves(&transactions, Encoded::bytes);
+    let (got, expected) = (merkle::root(&leaves), header.transactions_root);
+    if got != expected {
+        return Err(BlockError::TransactionsRoot { got, expected });
+    }
+    let verdicts = chain.checker().check_hashed(transactions, &leaves).into_iter().enumerate();
     let name = |(index, verdict): (usize, Result<_, _>)| {
         verdict.map_err(|(id, error)| BlockError::Transaction { index, id, error })
     };

@@ -19,7 +19,7 @@ pub use self::confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed};
 
 use super::Refusal;
 use crate::{
-    block::{Block, BlockHash, Header},
+    block::{BlockHash, Header},
     codec::{self, DecodeError},
     commitment::Account,
     genesis::Chain,
@@ -212,8 +212,8 @@ pub fn blocks(archive: &Archive, from: Height) -> Result<Vec<Vec<u8>>, StoreErro
 /// A block on its way onto the ledger.
 #[derive(Debug)]
 #[must_use = "the block is not on the ledger yet"]
-pub struct Submission {
-    block: Block,
+pub struct Submission<B> {
+    bytes: B,
     state: Arc<State>,
     archive: Archive,
 }
@@ -226,28 +226,29 @@ pub struct Submission {
 pub struct Stored {
     accepted: Accepted,
     /// Nothing if it was on the ledger before.
-    block: Option<Box<CheckedBlock>>,
+    block: Option<Arc<CheckedBlock>>,
     fresh: Option<(Persisted, Arc<Confirmed>)>,
 }
 
-impl Submission {
+impl<B: AsRef<[u8]>> Submission<B> {
     /// Checks the block and stores it durably; that takes long, and needs nothing of the role.
     ///
     /// # Errors
     ///
     /// [`SubmitError`]; nothing has changed then.
     pub fn run(self) -> Result<Stored, SubmitError> {
-        let Self { block, state, archive } = self;
-        let (height, hash) = (block.header.height, block.header.hash());
+        let Self { bytes, state, archive } = self;
+        let (header, _) = codec::decode_first::<Header>(bytes.as_ref())?;
+        let (height, hash) = (header.height, header.hash());
         let accepted = Accepted { height, hash };
         if archive.height_of(&hash)? == Some(height) {
             return Ok(Stored { accepted, block: None, fresh: None });
         }
-        let block = state.check(block)?;
+        let block = state.check_bytes::<SubmitError>(bytes.as_ref())?;
         let persisted = archive.persist(&block)?;
         let confirmed = Arc::new(Confirmed::of_checked(&block));
         let fresh = Some((persisted, confirmed));
-        Ok(Stored { accepted, block: Some(Box::new(block)), fresh })
+        Ok(Stored { accepted, block: Some(block), fresh })
     }
 }
 
@@ -299,23 +300,14 @@ impl Blockchain {
     ///
     /// [`SubmitError`]; nothing has changed then.
     pub fn submit(&mut self, bytes: &[u8]) -> Result<Accepted, SubmitError> {
-        self.submit_block(codec::decode(bytes)?)
-    }
-
-    /// Checks a decoded block and commits it durably.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`]; nothing has changed then.
-    pub fn submit_block(&mut self, block: Block) -> Result<Accepted, SubmitError> {
-        let mut stored = self.begin(block).run()?;
+        let mut stored = self.begin(bytes).run()?;
         self.finish(&mut stored)
     }
 
-    /// Takes a block to be checked and stored. Submissions are made one after the other: of two
-    /// that begin at once one is refused.
-    pub fn begin(&self, block: Block) -> Submission {
-        Submission { block, state: self.ledger.shared_state(), archive: self.archive().clone() }
+    /// Takes an encoded block to be checked and stored. Submissions are made one after the other: of
+    /// two that begin at once one is refused.
+    pub fn begin<B: AsRef<[u8]>>(&self, bytes: B) -> Submission<B> {
+        Submission { bytes, state: self.ledger.shared_state(), archive: self.archive().clone() }
     }
 
     /// Moves on by a block that was stored.
@@ -389,13 +381,16 @@ impl Blockchain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ALICE, BOB, address, chain, next_block, pay, unchecked};
+    use crate::testing::{ALICE, BOB, address, chain, next_block, pay};
 
     fn server() -> Blockchain {
         Blockchain::new(Ledger::in_memory(chain()))
     }
 
-    fn accept(server: &mut Blockchain, submission: Submission) -> Result<Accepted, SubmitError> {
+    fn accept(
+        server: &mut Blockchain,
+        submission: Submission<Vec<u8>>,
+    ) -> Result<Accepted, SubmitError> {
         let mut stored = submission.run()?;
         server.finish(&mut stored)
     }
@@ -409,7 +404,7 @@ mod tests {
         let place = Arc::as_ptr(&server.ledger().shared_state());
         let sequence = |server: &Blockchain| server.account(&address(&ALICE)).sequence;
 
-        let submission = server.begin(unchecked(&block));
+        let submission = server.begin(block.to_bytes());
         assert_eq!((server.info().unwrap().height, sequence(&server)), (None, 0));
         let mut stored = submission.run().unwrap();
         assert_eq!((server.info().unwrap().height, sequence(&server)), (None, 0));
@@ -425,8 +420,8 @@ mod tests {
         let state = server.ledger().state();
         let empty = next_block(state, vec![], vec![]);
         let full = next_block(state, vec![], vec![pay(&ALICE, 0, address(&BOB), 1)]);
-        let (first, second) = (server.begin(unchecked(&empty)), server.begin(unchecked(&full)));
-        let again = server.begin(unchecked(&empty));
+        let (first, second) = (server.begin(empty.to_bytes()), server.begin(full.to_bytes()));
+        let again = server.begin(empty.to_bytes());
         let accepted = accept(&mut server, first).unwrap();
         let error = accept(&mut server, second).unwrap_err();
         assert!(matches!(error, SubmitError::Commit(CommitError::Stale(_))), "{error}");
@@ -440,7 +435,7 @@ mod tests {
     fn a_stored_block_moves_the_state_once() {
         let mut server = server();
         let block = next_block(server.ledger().state(), vec![], vec![]);
-        let mut stored = server.begin(unchecked(&block)).run().unwrap();
+        let mut stored = server.begin(block.to_bytes()).run().unwrap();
         let accepted = server.finish(&mut stored).unwrap();
         assert_eq!(server.finish(&mut stored).unwrap(), accepted, "once more moves nothing");
         assert_eq!(server.ledger().state().height(), Some(Height(0)));

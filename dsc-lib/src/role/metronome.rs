@@ -123,7 +123,7 @@ enum Phase {
     /// Waiting for the draft.
     Drafting,
     /// Waiting for the ledger to take the block.
-    Submitting(Box<CheckedBlock>, Arc<Vec<u8>>),
+    Submitting(Arc<CheckedBlock>, Arc<Vec<u8>>),
 }
 
 /// A round and its best proofs.
@@ -152,7 +152,7 @@ pub(super) struct Drafting {
 }
 
 /// A block, its bytes, and the transactions that were left out of it.
-pub(super) type Drafted = Result<(Box<CheckedBlock>, Arc<Vec<u8>>, Vec<LeftOut>), BlockError>;
+pub(super) type Drafted = Result<(Arc<CheckedBlock>, Arc<Vec<u8>>, Vec<LeftOut>), BlockError>;
 
 impl Drafting {
     pub(super) fn run(self) -> Drafted {
@@ -161,7 +161,9 @@ impl Drafting {
         let (block, left_out) =
             state.draft(Proposal { proofs, transactions, time, epoch }, &key)?;
         let bytes = Arc::new(block.to_bytes());
-        Ok((Box::new(block), bytes, left_out))
+        let block = Arc::new(block);
+        state.remember(&bytes, block.clone());
+        Ok((block, bytes, left_out))
     }
 }
 
@@ -427,7 +429,7 @@ impl Metronome {
         &mut self,
         now: Millis,
         answer: Result<Answer, Lost>,
-        block: Box<CheckedBlock>,
+        block: Arc<CheckedBlock>,
         bytes: Arc<Vec<u8>>,
     ) {
         let unsettled = match answer {

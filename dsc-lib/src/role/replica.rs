@@ -19,7 +19,7 @@ use super::{
     work::{Finished, Job, Outcome, Work},
 };
 use crate::{
-    block::Block,
+    block::Header,
     codec::{self, DecodeError},
     genesis::Chain,
     ledger::{BlockError, CheckedBlock, RestoreError, Snapshot, StaleBlock, State},
@@ -55,7 +55,7 @@ pub(super) enum Followed {
     /// The state at the server's tip.
     State(Box<State>),
     /// The next block.
-    Block(Box<CheckedBlock>),
+    Block(Arc<CheckedBlock>),
     /// A block that is applied already, as a doubled answer brings.
     Old,
     /// What no honest server sends.
@@ -152,7 +152,7 @@ impl Replica {
     ///
     /// [`ReplicaError`] for anything an honest server does not send; what was received after it is
     /// forgotten.
-    pub fn finish(&mut self, done: Finished) -> Result<Option<CheckedBlock>, ReplicaError> {
+    pub fn finish(&mut self, done: Finished) -> Result<Option<Arc<CheckedBlock>>, ReplicaError> {
         let moved = match done.0 {
             Outcome::Followed(followed) => self.advance(*followed),
             Outcome::Drafted(_) => Err(ReplicaError::OtherAnswer),
@@ -163,14 +163,14 @@ impl Replica {
         moved
     }
 
-    fn advance(&mut self, followed: Followed) -> Result<Option<CheckedBlock>, ReplicaError> {
+    fn advance(&mut self, followed: Followed) -> Result<Option<Arc<CheckedBlock>>, ReplicaError> {
         match followed {
             Followed::Wrong(error) => return Err(error),
             Followed::Old => {}
             Followed::State(state) => self.restore(*state),
             Followed::Block(block) => {
                 self.apply(&block)?;
-                return Ok(Some(*block));
+                return Ok(Some(block));
             }
         }
         Ok(None)
@@ -182,7 +182,7 @@ impl Replica {
     /// # Errors
     ///
     /// [`ReplicaError`] for anything an honest server does not send; blocks before it are applied.
-    pub fn absorb(&mut self, answer: Answer) -> Result<Vec<CheckedBlock>, ReplicaError> {
+    pub fn absorb(&mut self, answer: Answer) -> Result<Vec<Arc<CheckedBlock>>, ReplicaError> {
         self.receive(answer)?;
         let mut blocks = Vec::new();
         while let Some(work) = self.work() {
@@ -226,11 +226,11 @@ fn restored(state: &State, bytes: &[u8]) -> Result<Followed, ReplicaError> {
 }
 
 fn checked(state: &State, bytes: &[u8]) -> Result<Followed, ReplicaError> {
-    let block: Block = codec::decode(bytes)?;
-    if block.header.height < state.round().height {
+    let (header, _) = codec::decode_first::<Header>(bytes)?;
+    if header.height < state.round().height {
         return Ok(Followed::Old);
     }
-    Ok(Followed::Block(Box::new(state.check(block)?)))
+    state.check_bytes(bytes).map(Followed::Block)
 }
 
 #[cfg(test)]

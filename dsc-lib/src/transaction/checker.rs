@@ -60,7 +60,8 @@ impl Checker {
     ///
     /// Never: one transaction has one verdict.
     pub fn check(&self, encoded: Encoded) -> Result<CheckedTransaction, Fault> {
-        let mut verdicts = self.check_task(vec![encoded]);
+        let leaf = merkle::leaf(encoded.bytes());
+        let mut verdicts = self.check_task(vec![encoded], &[leaf]);
         verdicts.pop().expect("one transaction has one verdict")
     }
 
@@ -69,20 +70,33 @@ impl Checker {
         &self,
         transactions: Vec<Encoded>,
     ) -> Vec<Result<Arc<CheckedTransaction>, Fault>> {
-        let tasks: Vec<Vec<Encoded>> = split(transactions);
-        let verdicts = tasks.into_par_iter().map(|task| {
-            let verdicts = self.check_task(task).into_iter();
+        let leaves = merkle::leaves(&transactions, Encoded::bytes);
+        self.check_hashed(transactions, &leaves)
+    }
+
+    /// [`Checker::check_all`] of transactions whose leaves are known.
+    pub(crate) fn check_hashed(
+        &self,
+        transactions: Vec<Encoded>,
+        leaves: &[Digest],
+    ) -> Vec<Result<Arc<CheckedTransaction>, Fault>> {
+        let tasks = split(transactions).into_par_iter().zip(leaves.par_chunks(TASK_LEN));
+        let verdicts = tasks.map(|(task, leaves)| {
+            let verdicts = self.check_task(task, leaves).into_iter();
             verdicts.map(|verdict| verdict.map(Arc::new)).collect::<Vec<_>>()
         });
         verdicts.flatten_iter().collect()
     }
 
-    fn check_task(&self, task: Vec<Encoded>) -> Vec<Result<CheckedTransaction, Fault>> {
-        let leaves: Vec<_> = task.iter().map(|encoded| merkle::leaf(encoded.bytes())).collect();
-        let known = self.memory().recall(&leaves);
+    fn check_task(
+        &self,
+        task: Vec<Encoded>,
+        leaves: &[Digest],
+    ) -> Vec<Result<CheckedTransaction, Fault>> {
+        let known = self.memory().recall(leaves);
         let unknown = task.iter().zip(&known).filter(|(_, known)| known.is_none());
         let mut judged = judge(unknown.map(|(encoded, _)| encoded), &self.chain).into_iter();
-        let verdicts = task.into_iter().zip(leaves).zip(known).map(|((encoded, leaf), known)| {
+        let verdicts = task.into_iter().zip(leaves).zip(known).map(|((encoded, &leaf), known)| {
             let findings = match known {
                 Some(findings) => findings,
                 None => judged.next().expect("every unknown one was judged")?,
@@ -110,13 +124,9 @@ pub(super) fn check_one(
     Ok(CheckedTransaction { encoded, leaf, findings })
 }
 
-fn split(mut transactions: Vec<Encoded>) -> Vec<Vec<Encoded>> {
-    let mut tasks = Vec::with_capacity(transactions.len().div_ceil(TASK_LEN));
-    while !transactions.is_empty() {
-        let rest = transactions.split_off(transactions.len().min(TASK_LEN));
-        tasks.push(mem::replace(&mut transactions, rest));
-    }
-    tasks
+fn split(transactions: Vec<Encoded>) -> Vec<Vec<Encoded>> {
+    let (count, mut rest) = (transactions.len().div_ceil(TASK_LEN), transactions.into_iter());
+    (0..count).map(|_| rest.by_ref().take(TASK_LEN).collect()).collect()
 }
 
 /// A transaction whose fields are good, with what its signature has to be checked against.

@@ -8,7 +8,7 @@ use crate::{
     proof::{Proof, ProofKind},
     retarget::TargetLimits,
     testing::{STRANGER, coins, draft, proposal},
-    transaction::{Draft, Payment, Payments},
+    transaction::{Draft, Encoded, Payment, Payments},
 };
 
 /// A state after one block of epoch 1, and the valid block that follows.
@@ -279,6 +279,17 @@ fn a_transaction_that_breaks_a_rule_is_named() {
     let late = Draft { expires: Height(0), ..late }.sign(&chain().hash(), &ALICE);
     let found = wrong_transaction(0, &[late]);
     assert_eq!(found, TransactionError::Expired { expires: Height(0), height: Height(1) });
+}
+
+/// Whoever puts another body under a header does not make anybody check its signatures.
+#[test]
+fn the_tree_is_checked_before_any_transaction() {
+    let found = broken(|block| {
+        let mut forged = block.transactions.first().unwrap().decode();
+        forged.fee = coins(9);
+        block.transactions = List::new(vec![Encoded::from(&forged); 2]).unwrap();
+    });
+    assert!(matches!(found, BlockError::TransactionsRoot { .. }), "{found:?}");
 }
 
 #[test]
