@@ -26,4 +26,5 @@ pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod tables;
 pub(crate) mod usage;

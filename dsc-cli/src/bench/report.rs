@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     chart, machine,
     record::Record,
-    schema::{Found, Ratio, Section, Unit},
+    schema::{Found, Ratio, Schema, Section, Unit},
     table::{Table, digits},
 };
 
@@ -82,14 +82,24 @@ pub(crate) fn text(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (name, value) in origin(record) {
         writeln!(f, "{name:<8} {value}")?;
     }
-    for section in record.schema.sections {
-        let table = table(&section.figures_in(&record.value));
-        if !table.is_empty() {
-            writeln!(f, "\n{}", title(section, record))?;
-            table.text(f)?;
-        }
+    for (title, table) in tables(record) {
+        writeln!(f, "\n{title}")?;
+        table.text(f)?;
     }
     Ok(())
+}
+
+/// What people see of a result: its tables, or its figures section by section.
+fn tables(record: &Record) -> Vec<(String, Table)> {
+    let Schema { sections, grids, .. } = record.schema;
+    let grids = grids.iter().flat_map(|grid| grid.tables(&record.value));
+    let tables = grids.map(|(title, table)| (title, table.trimmed()));
+    let of_section = |section: &&Section| {
+        let table = table(&section.figures_in(&record.value));
+        (!table.is_empty()).then(|| (title(section, record), table))
+    };
+    let sections = sections.iter().filter(|_| record.schema.grids.is_empty());
+    tables.chain(sections.filter_map(|section| of_section(&section))).collect()
 }
 
 fn markdown(records: &[Record], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,12 +113,9 @@ fn markdown(records: &[Record], f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 if name == "command" { format!("`{value}`") } else { value }
             )?;
         }
-        for section in record.schema.sections {
-            let table = table(&section.figures_in(&record.value));
-            if !table.is_empty() {
-                writeln!(f, "\n### {}\n", title(section, record))?;
-                table.markdown(f)?;
-            }
+        for (title, table) in tables(record) {
+            writeln!(f, "\n### {title}\n")?;
+            table.markdown(f)?;
         }
     }
     Ok(())

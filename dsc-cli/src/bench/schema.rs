@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use super::{
     load, proof,
-    table::{bytes_text, digits, scaled},
+    table::{Table, bytes_text, digits, scaled},
+    tables,
 };
 
 /// Every schema of results.
-pub(crate) const ALL: &[&Schema] = &[&proof::SCHEMA, &load::SCHEMA];
+pub(crate) const ALL: &[&Schema] = &[&proof::SCHEMA, &load::SCHEMA, &tables::SCHEMA];
 
 /// The schema called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Schema> {
@@ -30,6 +31,24 @@ pub(crate) struct Schema {
     /// compared.
     pub(crate) work: &'static [&'static str],
     pub(crate) sections: &'static [Section],
+    /// Lists that read best as tables; where there is one, people see these instead of the figures.
+    pub(crate) grids: &'static [Grid],
+}
+
+/// A list of objects as tables: one for each combination of `processes` and `proof`.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    pub(crate) list: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) columns: &'static [Column],
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    pub(crate) field: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) unit: Unit,
 }
 
 /// Figures that belong together.
@@ -113,6 +132,10 @@ pub(crate) enum Unit {
     Seconds,
     /// A number whose unit the label names.
     Number,
+    /// As well, to the third place after the point.
+    Plain,
+    /// As well, without a point.
+    Whole,
 }
 
 impl Unit {
@@ -131,6 +154,8 @@ impl Unit {
             Self::Hertz => format!("{}Hz", scaled(value)),
             Self::Seconds => format!("{value:.3} s"),
             Self::Number => digits(value),
+            Self::Plain => format!("{value:.3}"),
+            Self::Whole => format!("{value:.0}"),
         }
     }
 
@@ -144,7 +169,7 @@ impl Unit {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "us",
             Self::Cycles => "cycles",
-            Self::Share | Self::Times | Self::Number => "1",
+            Self::Share | Self::Times | Self::Number | Self::Plain | Self::Whole => "1",
             Self::Hertz => "Hz",
             Self::Seconds => "s",
         }
@@ -177,6 +202,41 @@ pub(crate) struct Ratio {
     pub(crate) spread: Option<[f64; 2]>,
 }
 
+impl Grid {
+    /// One table for each combination of processes and proof, with what it is of.
+    pub(crate) fn tables(&self, document: &Value) -> Vec<(String, Table)> {
+        let rows = document[self.list].as_array().map_or(&[][..], Vec::as_slice);
+        let labels: Vec<_> = self.columns.iter().map(|column| column.label).collect();
+        let mut tables: Vec<(String, Table)> = Vec::new();
+        for row in rows {
+            let [processes, proof] =
+                ["processes", "proof"].map(|key| row[key].as_str().unwrap_or("unknown"));
+            let name = format!("{}: {proof}, {processes}", self.title);
+            if tables.last().is_none_or(|(last, _)| *last != name) {
+                tables.push((name, Table::new(&labels)));
+            }
+            let cells = self.columns.iter().map(|column| column.cell(row)).collect();
+            if let Some((_, table)) = tables.last_mut() {
+                table.row(cells);
+            }
+        }
+        tables
+    }
+}
+
+impl Column {
+    /// Counts by name are added up.
+    fn cell(&self, row: &Value) -> String {
+        let found = at(row, self.field);
+        let sum = |counts: &serde_json::Map<String, Value>| {
+            counts.values().filter_map(Value::as_f64).fold(0.0, |sum, count| sum + count)
+        };
+        let number = found.as_f64().or_else(|| found.as_object().map(sum));
+        let text = || found.as_str().unwrap_or_default().to_owned();
+        number.map_or_else(text, |number| self.unit.text(number))
+    }
+}
+
 /// What stands at `path`, fields split by points; the whole for an empty path.
 fn at<'v>(base: &'v Value, path: &str) -> &'v Value {
     path.split('.').filter(|field| !field.is_empty()).fold(base, |value, field| &value[field])
@@ -199,7 +259,11 @@ impl Found {
             })
         };
         Some(Self {
-            path: format!("{path}.{}", figure.field),
+            path: if path.is_empty() {
+                figure.field.to_owned()
+            } else {
+                format!("{path}.{}", figure.field)
+            },
             label: format!("{}{suffix}", figure.label),
             figure,
             value: number(figure.field)?,
@@ -235,7 +299,8 @@ impl Section {
         let read = |item: &Value| {
             let key = |key: &&str| format!("{key}={}", item[*key].to_string().replace('"', ""));
             let keys = list.keys.iter().map(key).collect::<Vec<_>>().join(",");
-            let path = format!("{}.{}[{keys}]", self.field, list.field);
+            let gap = if self.field.is_empty() { "" } else { "." };
+            let path = format!("{}{gap}{}[{keys}]", self.field, list.field);
             Found::read(item, figure, &path, &format!(", {}", keys.replace('=', " ")))
         };
         items.iter().filter_map(read).collect()

@@ -32,6 +32,11 @@ impl Samples {
         }
     }
 
+    /// The sum over the count.
+    pub(crate) fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / float_of(self.0.len())
+    }
+
     /// The least that at least `percent` of all are not above (nearest rank).
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let [found] = self.percentiles([percent]);

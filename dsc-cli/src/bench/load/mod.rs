@@ -30,7 +30,7 @@ use self::{
     submit::{Batch, Floor, Tally},
 };
 pub(crate) use self::{
-    schema::{Figures, Load, SCHEMA},
+    schema::{Figures, Load, SCHEMA, Spread},
     workload::{Sender, Terms, Workload},
 };
 use super::{measure::Draw, stats::float};
@@ -53,8 +53,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) pool: &'a str,
     pub(crate) blockchain: &'a str,
     pub(crate) workload: &'a Workload,
-    /// For each client, the ranges of transactions that it sends, in order.
-    pub(crate) clients: Vec<Vec<Range<usize>>>,
+    /// For each client, the transactions that it sends, in order.
+    pub(crate) clients: Vec<Range<usize>>,
     /// Transactions in one request.
     pub(crate) batch: usize,
     /// Requests of one client that are under way at once.
@@ -71,6 +71,10 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Outcome {
     /// Transactions that were sent.
     pub(crate) sent: u64,
+    /// How many each client sent.
+    pub(crate) sent_by: Vec<usize>,
+    /// Those that were seen on the ledger, by index.
+    pub(crate) seen: Vec<usize>,
     pub(crate) accepted: u64,
     pub(crate) confirmed: u64,
     /// Times that a transaction was seen on the ledger again.
@@ -137,7 +141,7 @@ async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, Clien
     };
     let ledger = follow(plan, &mut confirmations, &floor, tell, &is_finished, progress);
     try_join(clients, ledger).await?;
-    Ok(Outcome::new(floor.tally.into_inner(), &confirmations))
+    Ok(Outcome::new(plan, floor.tally.into_inner(), &confirmations))
 }
 
 async fn worker_of(
@@ -193,14 +197,14 @@ async fn follow(
 
 impl Plan<'_> {
     fn count(&self) -> usize {
-        self.clients.iter().flatten().map(ExactSizeIterator::len).sum()
+        self.clients.iter().map(ExactSizeIterator::len).sum()
     }
 
     /// Each client's submissions, in order.
     fn queues(&self) -> Vec<std::vec::IntoIter<Batch>> {
         let clients = self.clients.len();
-        let queue = |(client, ranges): (usize, &Vec<Range<usize>>)| {
-            let transactions: Vec<usize> = ranges.iter().cloned().flatten().collect();
+        let queue = |(client, range): (usize, &Range<usize>)| {
+            let transactions: Vec<usize> = range.clone().collect();
             let batches = transactions.chunks(self.batch.max(1)).enumerate();
             let batches = batches.map(|(turn, transactions)| Batch {
                 transactions: transactions.to_vec(),
@@ -221,7 +225,12 @@ impl Plan<'_> {
 }
 
 impl Outcome {
-    fn new(tally: Tally, confirmations: &Confirmations) -> Self {
+    fn new(plan: &Plan<'_>, tally: Tally, confirmations: &Confirmations) -> Self {
+        let sent_by = |range: &Range<usize>| {
+            let sent = range.clone().filter(|&index| tally.sent[index].is_some());
+            sent.count()
+        };
+        let seen = confirmations.seen.iter().enumerate();
         let times = || tally.sent.iter().zip(&confirmations.seen);
         let latencies = times().filter_map(|(sent, seen)| {
             let passed = (*seen)?.at.saturating_sub((*sent)?);
@@ -231,6 +240,8 @@ impl Outcome {
         let end = confirmations.seen.iter().flatten().map(|seen| seen.at).max();
         Self {
             sent: tally.sent.iter().flatten().count() as u64,
+            sent_by: plan.clients.iter().map(sent_by).collect(),
+            seen: seen.filter_map(|(index, seen)| seen.map(|_| index)).collect(),
             accepted: tally.accepted,
             confirmed: confirmations.confirmed as u64,
             doubled: confirmations.doubled,

@@ -50,6 +50,7 @@ pub(crate) static SCHEMA: Schema = Schema {
         "recipients",
     ],
     sections: &[Section { field: "load", title: "Load", figures: LOAD }],
+    grids: &[],
 };
 
 /// Least, mean, greatest and percentiles, in seconds.
@@ -65,12 +66,11 @@ pub(crate) struct Spread {
 impl Spread {
     /// That of `seconds`, if there are any.
     pub(crate) fn of(seconds: Vec<f64>) -> Option<Self> {
-        let mean = seconds.iter().sum::<f64>() / float(seconds.len() as u64);
         let samples = Samples::new(seconds)?;
         let [min, max] = samples.range();
         let [p50, p99] = samples.percentiles([50, 99]);
         // A sum of many is not exact, and the mean of equal numbers is theirs.
-        Some(Self { min, avg: mean.clamp(min, max), max, p50, p99 })
+        Some(Self { min, avg: samples.mean().clamp(min, max), max, p50, p99 })
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) static SCHEMA: Schema = Schema {
         Section { field: "space", title: "Proof of space", figures: SPACE },
         Section { field: "memory", title: "Proof of memory", figures: MEMORY },
     ],
+    grids: &[],
 };
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         pool: transport.pool.base(),
         blockchain: transport.blockchain.base(),
         workload: &workload,
-        clients: workload.lanes().iter().map(|lane| vec![lane.clone()]).collect(),
+        clients: workload.lanes().to_vec(),
         batch,
         in_flight,
         pace: args.pace(span(chain.genesis().interval)),
