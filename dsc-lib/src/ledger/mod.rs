@@ -11,10 +11,13 @@
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
 mod checked;
+pub mod disk;
 mod durable;
 mod error;
 mod execute;
 mod export;
+mod index;
+mod log;
 mod replay;
 mod rules;
 mod snapshot;
@@ -33,9 +36,11 @@ pub use self::{
         StoreError,
     },
     export::{Export, ExportError, Import, Record},
+    index::Maintained,
+    log::Torn,
     replay::Summary,
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
-    store::Persisted,
+    store::{Persisted, Recovery},
     wins::Wins,
 };
 use self::{
