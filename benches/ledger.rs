@@ -1,4 +1,8 @@
-//! A block's way through the ledger: drafted, checked, applied, put on disk.
+//! A block's way through the ledger: drafted, checked, applied, put on disk; and what the last costs
+//! beside a plain append, as accounts and blocks become more.
+
+#[path = "ledger/growth.rs"]
+mod growth;
 
 use dsc_benches::{BatchSize, Bencher, Criterion, Throughput, run, stranger, transactions};
 use dsc_lib::{
@@ -14,6 +18,7 @@ const BLOCK_TRANSACTIONS: u64 = 1_000;
 const ACCOUNTS: u64 = 10_000;
 
 fn main() {
+    growth::run();
     run(&[draft, check, apply, commit]);
 }
 
@@ -83,7 +88,7 @@ fn commit(criterion: &mut Criterion) {
     let mut number = 0;
     let fresh = || {
         number += 1;
-        let path = folder.path().join(format!("{number}.redb"));
+        let path = folder.path().join(number.to_string());
         Ledger::open(&path, Some(state.chain().clone())).expect("a new ledger")
     };
     let commit = |mut ledger: Ledger| {

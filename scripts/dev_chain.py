@@ -19,7 +19,7 @@ from fleet import READY_SECONDS, Failed, Fleet, check, document, free_ports, mai
 
 SCRIPTS = Path(__file__).resolve().parent
 PORTS_NEEDED = 4
-LEDGER = "data/dev/blockchain/ledger.redb"
+LEDGER = "data/dev/blockchain/ledger"
 RUNS_MAX = 3
 PROOFS = ("work", "space", "memory")
 

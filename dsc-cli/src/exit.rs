@@ -318,12 +318,19 @@ impl From<AddressError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Corrupt { .. } => Self::corrupt("ledger-corrupt", &error)
-                .with_hint("restore the file from a backup, or fetch the chain anew"),
+            StoreError::Corrupt { .. } => {
+                Self::corrupt("ledger-corrupt", &error).with_hint(LEDGER_HINT)
+            }
+            StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Self::new(Exit::NoSpace, "disk-full", &error)
+                    .with_hint("free some space, or choose another folder with --data-dir")
+            }
             _ => Self::other("ledger-store", &error),
         }
     }
 }
+
+const LEDGER_HINT: &str = "restore the folder from a backup, or fetch the chain anew";
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -334,9 +341,13 @@ impl From<OpenError> for Failure {
                 .with_hint("pass --genesis FILE the first time; `dsc genesis` writes one"),
             OpenError::OtherChain { .. } => Self::configuration("wrong-chain", &error)
                 .with_hint("use the genesis this folder was started with, or another --data-dir"),
+            OpenError::Old { .. } => Self::corrupt("ledger-old", &error).with_hint(
+                "export it with the version that wrote it, move it away, and import the chain",
+            ),
+            OpenError::NotAFolder { .. } => Self::corrupt("ledger-not-a-folder", &error)
+                .with_hint("name the folder `ledger` in a blockchain server's folder"),
             OpenError::Store(error) => error.into(),
-            _ => Self::corrupt("ledger-corrupt", &error)
-                .with_hint("restore the file from a backup, or fetch the chain anew"),
+            _ => Self::corrupt("ledger-corrupt", &error).with_hint(LEDGER_HINT),
         }
     }
 }

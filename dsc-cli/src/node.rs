@@ -10,7 +10,7 @@ use std::{
 use dsc_lib::{
     genesis::Chain,
     keys::SecretKey,
-    ledger::Ledger,
+    ledger::{Ledger, Recovery},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
@@ -138,13 +138,26 @@ pub(crate) fn blockchain(
     chain: Option<Chain>,
 ) -> Result<Running<Blockchain>, Failure> {
     let lock = own_folder(folder)?;
-    let ledger = Ledger::open(&folder.join("ledger.redb"), chain)?;
+    let ledger = Ledger::open(&folder.join("ledger"), chain)?;
+    tell_recovery(ledger.recovery());
     require_room(&host.limits, ledger.state().chain())?;
     let shared = Shared::new(Blockchain::new(ledger));
     let url = socket.url();
     let site = role::blockchain::site(&shared, &host.limits, &host.shutdown);
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     Ok(Running { shared, url, server, _lock: Some(lock) })
+}
+
+/// Logs what a crash or a lost index made necessary.
+fn tell_recovery(recovery: &Recovery) {
+    if let Some(torn) = &recovery.torn {
+        let (height, bytes) = (torn.height, torn.bytes);
+        let kept = torn.kept.as_deref().unwrap_or_default();
+        tracing::warn!(%height, bytes, kept, "cut off a block that was never wholly on disk");
+    }
+    if let Some(why) = &recovery.rebuilt {
+        tracing::warn!(why, blocks = recovery.replayed, "made the ledger's index anew");
+    }
 }
 
 /// Starts a pool whose journal is in `folder`.

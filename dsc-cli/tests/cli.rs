@@ -257,13 +257,22 @@ fn a_taken_port_and_a_taken_folder_are_named() {
     assert_eq!((exit(&output), error(&output).0.as_str()), (3, "ledger-not-found"));
 }
 
-/// Looking at a file must not make a ledger of it.
+/// Looking at a place must not make a ledger of it.
 #[test]
-fn an_empty_ledger_is_exit_8_and_stays_empty() {
+fn what_is_no_ledger_is_exit_3_or_8_and_stays_as_it_is() {
     let dsc = Dsc::new();
-    let path = dsc.path().join("empty");
-    fs::write(&path, []).unwrap();
-    let output = dsc.run(&["chain", "verify", "--ledger", "empty", "-j"]);
-    assert_eq!((exit(&output), error(&output).0.as_str()), (8, "ledger-empty"));
-    assert_eq!(fs::metadata(path).unwrap().len(), 0);
+    let (file, folder) = (dsc.path().join("file"), dsc.path().join("folder"));
+    fs::write(&file, []).unwrap();
+    fs::create_dir(&folder).unwrap();
+    let verify = |name: &str| {
+        let output = dsc.run(&["chain", "verify", "--ledger", name, "-j"]);
+        (exit(&output), error(&output).0)
+    };
+    assert_eq!(verify("file"), (8, "ledger-not-a-folder".into()));
+    assert_eq!(verify("folder"), (3, "ledger-not-found".into()));
+    assert_eq!(fs::metadata(file).unwrap().len(), 0);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    fs::write(folder.join("ledger.redb"), "of an earlier version").unwrap();
+    assert_eq!(verify("folder"), (8, "ledger-old".into()));
+    assert_eq!(verify("folder/ledger"), (8, "ledger-old".into()));
 }

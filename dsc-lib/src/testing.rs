@@ -6,8 +6,13 @@
     clippy::missing_panics_doc,
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
     reason = "tests want a panic"
 )]
+
+#[cfg(feature = "ledger")]
+pub mod disk;
 
 use std::{
     sync::{LazyLock, atomic::AtomicBool},

@@ -233,17 +233,23 @@ fn verify_file(path: &Path, args: &Verify, watched: &Watched) -> Result<Verified
 }
 
 fn verify_ledger(path: &Path, args: &Verify, watched: &Watched) -> Result<Verified, Failure> {
-    let ledger = source::open_ledger(path, &args.chain)?;
+    let ledger = source::open_ledger(path, &args.chain, watched)?;
     let summary = ledger.verify(|done, total| watched.update("verify", done, total));
     let summary = summary.map_err(|error| replay_failure(&error))?;
     Ok(Verified::new(ledger.state().chain().hash(), &summary))
 }
 
+const INDEX_HINT: &str = "the blocks are good: remove the ledger's *.run and index.manifest, and \
+                          the server makes its index anew";
+
 fn replay_failure(error: &ReplayError) -> Failure {
     match error {
         ReplayError::Block { error: rule, .. } => broken(rule.code(), error),
         ReplayError::Store(_) => Failure::corrupt("ledger-corrupt", error)
-            .with_hint("restore the file from a backup, or fetch the chain anew"),
+            .with_hint("restore the folder from a backup, or fetch the chain anew"),
+        ReplayError::Index { .. } | ReplayError::Count { .. } => {
+            Failure::corrupt("ledger-index", error).with_hint(INDEX_HINT)
+        }
         _ => broken("ledger-inconsistent", error),
     }
 }
@@ -307,7 +313,7 @@ fn export_ledger(
     watched: &Watched,
 ) -> Result<(Digest, u64), Failure> {
     let failed = |error: std::io::Error| Failure::file("write", &args.file, &error);
-    let ledger: Ledger = source::open_ledger(path, &args.chain)?;
+    let ledger: Ledger = source::open_ledger(path, &args.chain, watched)?;
     let chain = ledger.state().chain();
     let mut export = Export::new(BufWriter::new(output), chain.genesis()).map_err(failed)?;
     let total = ledger.state().round().height.0;

@@ -6,21 +6,20 @@
 //! 2. An opened ledger holds a state that its tip commits to, under a signature.
 //! 3. Reads show the block that was committed last, and wait for no commit.
 
-use std::{collections::HashMap, ops::Deref, path::Path, sync::Arc};
-
-use redb::{StorageBackend, backends::InMemoryBackend};
+use std::{ops::Deref, path::Path, sync::Arc};
 
 use super::{
-    BlockError, CheckedBlock, CommitError, OpenError, Snapshot, SnapshotTip, StaleBlock, State,
-    StoreError, Wins,
-    store::{self, Meta, Persisted, REWARD_INDEX, Store},
+    BlockError, CheckedBlock, CommitError, OpenError, Snapshot, StaleBlock, State, StoreError,
+    Wins,
+    disk::{Disk, Folder, Memory},
+    index::{Maintained, REWARD_INDEX, Touch, View},
+    store::{self, Opened, Persisted, Recovery, Store},
 };
 use crate::{
     address::Address,
-    block::{Block, BlockHash, Header, Proofs},
+    block::{Block, BlockHash, Header},
     codec,
-    commitment::Account,
-    genesis::{Chain, GENESIS_BYTES_MAX, Genesis},
+    genesis::Chain,
     merkle::{self, InclusionProof},
     transaction::{Transaction, TransactionId},
     units::{Amount, Height},
@@ -66,19 +65,20 @@ pub struct Inclusion {
     pub transaction: Vec<u8>,
 }
 
-/// How to open a ledger's file.
+/// How to open a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// Whether to read the whole file and check the checksum of every page. Without, opening is
-    /// quick, but the database may panic on a file that something else has written to.
-    pub check_pages: bool,
-    /// Bytes of the file held in RAM.
-    pub cache_bytes: usize,
+    /// Whether nothing is to be written: neither blocks, nor what a crash or a lost index would
+    /// need. Others may read the ledger at the same time.
+    pub read_only: bool,
+    /// Bytes of the index held in RAM before they are worth writing; a commit waits for them to be
+    /// written at four times as many. A transaction has about 160 to 200.
+    pub fresh_bytes_max: usize,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { check_pages: true, cache_bytes: 256 << 20 }
+        Self { read_only: false, fresh_bytes_max: 8 << 20 }
     }
 }
 
@@ -90,6 +90,7 @@ pub struct Ledger {
     state: Arc<State>,
     archive: Archive,
     wins: Wins,
+    recovery: Recovery,
 }
 
 /// The blocks on disk, and where things are in them.
@@ -110,18 +111,19 @@ impl Deref for Ledger {
 }
 
 impl Ledger {
-    /// [`Ledger::open_with`] the default options.
+    /// [`Ledger::open_with`] the default options, telling nobody how far it is.
     ///
     /// # Errors
     ///
     /// As there.
     pub fn open(path: &Path, chain: Option<Chain>) -> Result<Self, OpenError> {
-        Self::open_with(path, chain, OpenOptions::default())
+        Self::open_with(path, chain, OpenOptions::default(), |_, _| {})
     }
 
-    /// Opens the ledger in the file at `path`, or starts one from `chain`.
+    /// Opens the ledger in the folder at `path`, or starts one from `chain`.
     ///
-    /// Whatever the options, the accounts are checked against the tip and the tip's signature.
+    /// Blocks that the index does not cover are checked again; `progress` is told the bytes of the
+    /// log that were read and how many there are. [`Ledger::recovery`] tells what had to be mended.
     ///
     /// # Errors
     ///
@@ -130,23 +132,33 @@ impl Ledger {
         path: &Path,
         chain: Option<Chain>,
         options: OpenOptions,
+        progress: impl FnMut(u64, u64),
     ) -> Result<Self, OpenError> {
-        if chain.is_none() && !path.exists() {
+        refuse_old(path)?;
+        let read_only = options.read_only;
+        if !path.exists() && (chain.is_none() || read_only) {
             return Err(OpenError::Missing);
         }
-        Self::from_store(Store::file(path, options)?, chain)
+        let folder = Folder::lock(path, read_only).map_err(StoreError::io("open the ledger"))?;
+        let folder = folder.ok_or(OpenError::Locked)?;
+        Self::with_disk(Arc::new(folder), chain, options, progress)
     }
 
-    /// Opens the ledger that `backend` holds, or starts one from `chain`.
+    /// Opens the ledger that `disk` holds, or starts one from `chain`.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::open`].
-    pub fn with_backend(
-        backend: impl StorageBackend,
+    /// As [`Ledger::open_with`].
+    pub fn with_disk(
+        disk: Arc<dyn Disk>,
         chain: Option<Chain>,
+        options: OpenOptions,
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Self, OpenError> {
-        Self::from_store(Store::with_backend(backend)?, chain)
+        let Opened { store, state, wins, recovery } =
+            store::open(disk, chain, options, &mut progress)?;
+        let (state, archive) = (Arc::new(state), Archive { store: Arc::new(store) });
+        Ok(Self { state, archive, wins, recovery })
     }
 
     /// Starts a ledger that is gone when it is dropped.
@@ -155,24 +167,14 @@ impl Ledger {
     ///
     /// If memory is exhausted.
     pub fn in_memory(chain: Chain) -> Self {
-        Self::with_backend(InMemoryBackend::new(), Some(chain)).expect("memory does not fail")
+        let disk = Arc::new(Memory::default());
+        let opened = Self::with_disk(disk, Some(chain), OpenOptions::default(), |_, _| {});
+        opened.expect("memory does not fail")
     }
 
-    fn from_store(store: Store, chain: Option<Chain>) -> Result<Self, OpenError> {
-        let Some(meta) = store.meta()? else {
-            let state = State::genesis(chain.ok_or(OpenError::Missing)?);
-            store.start(&state)?;
-            let archive = Archive { store: Arc::new(store) };
-            return Ok(Self { state: Arc::new(state), archive, wins: Wins::default() });
-        };
-        let chain = match_chain(&meta, chain)?;
-        let state = restore(&store, &meta, chain)?;
-        let (got, expected) = (state.supply(), meta.supply);
-        if got != expected {
-            return Err(OpenError::Supply { got, expected });
-        }
-        let wins = store.wins()?;
-        Ok(Self { state: Arc::new(state), archive: Archive { store: Arc::new(store) }, wins })
+    /// What opening it had to mend.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
     }
 
     /// The state after the last block.
@@ -209,7 +211,7 @@ impl Ledger {
         self.state.check(block)
     }
 
-    /// Puts a block on disk, then moves the state.
+    /// Puts a block on disk, then moves the state: [`Archive::persist`] and [`Ledger::advance`].
     ///
     /// # Errors
     ///
@@ -220,13 +222,12 @@ impl Ledger {
         Ok(self.advance(block, persisted)?)
     }
 
-    /// Moves the state by a block that is on disk.
+    /// Moves the state past a block that is on disk.
     ///
     /// # Errors
     ///
     /// [`StaleBlock`] if it is not the next one, or not the one that was persisted; the state does
     /// not move then.
-    #[allow(clippy::needless_pass_by_value, reason = "it is of no use any more")]
     pub fn advance(
         &mut self,
         block: &CheckedBlock,
@@ -237,8 +238,10 @@ impl Ledger {
             return Err(StaleBlock { checked, tip });
         }
         self.state.check_fresh(block)?;
+        Arc::make_mut(&mut self.state).apply(block)?;
         self.wins.count(block.winner());
-        Arc::make_mut(&mut self.state).apply(block)
+        self.store().advance(persisted, block, &self.wins);
+        Ok(())
     }
 
     /// The whole state in a form that others can check against the signed tip.
@@ -251,12 +254,24 @@ impl Ledger {
     }
 }
 
+/// What an earlier version kept is not to be mistaken for no ledger at all.
+fn refuse_old(path: &Path) -> Result<(), OpenError> {
+    let old = [path.join("ledger.redb"), path.with_extension("redb")];
+    if let Some(path) = old.into_iter().find(|path| path.is_file()) {
+        return Err(OpenError::Old { path });
+    }
+    if path.is_file() { Err(OpenError::NotAFolder { path: path.to_owned() }) } else { Ok(()) }
+}
+
 impl Archive {
-    /// Puts a block on disk, durably; readers see it before [`Ledger::advance`] moves the state.
+    /// Puts a block on disk, after the last one that was, and returns when it is there.
+    ///
+    /// The ledger does not have it before [`Ledger::advance`]. This needs the ledger itself for
+    /// nothing, so that others can ask it meanwhile. The same block again gives the same.
     ///
     /// # Errors
     ///
-    /// [`CommitError`] if the block does not follow the last one on disk, or the store fails.
+    /// [`CommitError`] if another block was persisted last than the parent, or the store fails.
     pub fn persist(&self, block: &CheckedBlock) -> Result<Persisted, CommitError> {
         self.store.persist(block)
     }
@@ -268,27 +283,49 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn snapshot_of(&self, state: &State) -> Result<Snapshot, StoreError> {
-        let tip = state.height().map(|height| tip_of(&self.store, height)).transpose()?;
+        let tip = state.height().map(|height| self.store.tip_of(height)).transpose()?;
         let snapshot = Snapshot::new(tip, state.accounts());
         snapshot.map_err(|error| StoreError::corrupt(error.to_string()))
+    }
+
+    /// Does a part of what keeps look-ups quick and memory bounded: writes what is in RAM of the
+    /// index, or merges what was written.
+    ///
+    /// A part takes some ten milliseconds. Who calls this after every block, until nothing is left
+    /// to do, finds that no commit has to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails, or is found damaged; no block is lost by that.
+    pub fn maintain(&self) -> Result<Maintained, StoreError> {
+        if self.store.is_read_only() { Ok(Maintained::Done) } else { self.store.index.maintain() }
+    }
+
+    /// Writes all of the index that is in RAM, so that opening the ledger again checks no block.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails; no block is lost by that.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        if self.store.is_read_only() { Ok(()) } else { self.store.index.flush_all() }
     }
 
     /// Height of the last block, if there is one.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails.
+    /// None at present.
     pub fn height(&self) -> Result<Option<Height>, StoreError> {
-        Ok(self.store.tip()?.map(|(height, _)| height))
+        Ok(self.store.index.view().tip().map(|tip| tip.height))
     }
 
     /// Transactions on the ledger.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails.
+    /// None at present.
     pub fn transaction_count(&self) -> Result<u64, StoreError> {
-        self.store.transaction_count()
+        Ok(self.store.index.view().tip().map_or(0, |tip| tip.transactions))
     }
 
     /// The bytes of the block at `height`.
@@ -297,7 +334,7 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn block_bytes(&self, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.block(height)
+        self.store.block(&self.store.index.view(), height)
     }
 
     /// The block at `height`.
@@ -306,8 +343,8 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
-        let decoded = self.store.with_block(height, codec::decode)?.transpose();
-        decoded.map_err(|error| damaged(height, &error))
+        let decoded = self.block_bytes(height)?.map(|bytes| codec::decode(&bytes)).transpose();
+        decoded.map_err(|error| store::damaged(height, &error))
     }
 
     /// The header of the block at `height`.
@@ -316,9 +353,7 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn header(&self, height: Height) -> Result<Option<Header>, StoreError> {
-        let read = |bytes: &[u8]| codec::decode_first(bytes).map(|(header, _)| header);
-        let decoded = self.store.with_block(height, read)?.transpose();
-        decoded.map_err(|error| damaged(height, &error))
+        self.store.header(height)
     }
 
     /// The height of the block with this hash.
@@ -327,7 +362,7 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn height_of(&self, hash: &BlockHash) -> Result<Option<Height>, StoreError> {
-        self.store.height_of(hash)
+        self.store.index.view().height_of(hash)
     }
 
     /// The bytes of the blocks from `from` upwards, as many as have `bytes_max` bytes together;
@@ -346,20 +381,10 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn transaction(&self, id: &TransactionId) -> Result<Option<Located>, StoreError> {
-        let Some(at) = self.store.locate(id)? else { return Ok(None) };
-        Ok(Some(Located { place: at.place, transaction: self.read_transaction(&at)? }))
-    }
-
-    /// Reads a transaction from where an index says it is.
-    fn read_transaction(&self, at: &store::Pointer) -> Result<Transaction, StoreError> {
-        let read = |bytes: &[u8]| {
-            let rest = bytes.get(usize::try_from(at.offset).ok()?..)?;
-            codec::decode_first(rest).ok().map(|(transaction, _)| transaction)
-        };
-        let found = self.store.with_block(at.place.height, read)?.flatten();
-        let Place { height, index } = at.place;
-        let missing = || StoreError::corrupt(format!("block {height} has no transaction {index}"));
-        found.ok_or_else(missing)
+        let view = self.store.index.view();
+        let Some(at) = view.locate(id)? else { return Ok(None) };
+        let transaction = self.store.transaction(&view, &at)?.decode();
+        Ok(Some(Located { place: at.place, transaction }))
     }
 
     /// All that shows that the transaction with this id is on the ledger.
@@ -368,7 +393,7 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails.
     pub fn inclusion(&self, id: &TransactionId) -> Result<Option<Inclusion>, StoreError> {
-        let Some(at) = self.store.locate(id)? else { return Ok(None) };
+        let Some(at) = self.store.index.view().locate(id)? else { return Ok(None) };
         let Place { height, index } = at.place;
         let missing = || StoreError::corrupt(format!("block {height} has no transaction {index}"));
         let block = self.block(height)?.ok_or_else(missing)?;
@@ -391,70 +416,17 @@ impl Archive {
         before: Option<Place>,
         max: usize,
     ) -> Result<Vec<Event>, StoreError> {
-        let touches = self.store.history(address, before, max)?;
-        touches.into_iter().map(|touch| self.event(&touch)).collect()
+        let view = self.store.index.view();
+        let touches = view.history(address, before, max)?;
+        touches.into_iter().map(|touch| self.event(&view, &touch)).collect()
     }
 
-    fn event(&self, touch: &store::Touch) -> Result<Event, StoreError> {
-        let store::Touch { at, received } = *touch;
+    fn event(&self, view: &View, touch: &Touch) -> Result<Event, StoreError> {
+        let Touch { at, received } = *touch;
         let transaction = match at.place.index {
             REWARD_INDEX => None,
-            _ => Some(self.read_transaction(&at)?),
+            _ => Some(self.store.transaction(view, &at)?.decode()),
         };
         Ok(Event { place: at.place, received, transaction })
-    }
-}
-
-fn damaged(height: Height, error: &codec::DecodeError) -> StoreError {
-    StoreError::corrupt(format!("block {height}: {error}"))
-}
-
-/// The chain on record, which must be the one wanted.
-fn match_chain(meta: &Meta, wanted: Option<Chain>) -> Result<Chain, OpenError> {
-    let genesis: Genesis = codec::decode_bounded(&meta.genesis, GENESIS_BYTES_MAX)
-        .map_err(|error| StoreError::corrupt(format!("meta genesis: {error}")))?;
-    let got = genesis.hash();
-    match wanted {
-        None => Ok(genesis.check()?),
-        Some(chain) if chain.hash() == got => Ok(chain),
-        Some(chain) => Err(OpenError::OtherChain { got, expected: chain.hash() }),
-    }
-}
-
-fn restore(store: &Store, meta: &Meta, chain: Chain) -> Result<State, OpenError> {
-    let accounts = store.accounts()?;
-    let Some((height, hash)) = meta.tip else { return Ok(State::restore_first(chain, &accounts)?) };
-    let SnapshotTip { header, proofs } = tip_of(store, height)?;
-    if (header.height, header.hash()) != (height, hash) {
-        let what = format!("block {height} has hash {}, the tip is {hash}", header.hash());
-        return Err(StoreError::corrupt(what).into());
-    }
-    Ok(State::restore(chain, &header, &proofs, accounts)?)
-}
-
-/// Header and proofs of the block at `height`, which must be there.
-fn tip_of(store: &Store, height: Height) -> Result<SnapshotTip, StoreError> {
-    let read = |bytes: &[u8]| -> Result<SnapshotTip, codec::DecodeError> {
-        let (header, rest) = codec::decode_first::<Header>(bytes)?;
-        let (proofs, _) = codec::decode_first::<Proofs>(rest)?;
-        Ok(SnapshotTip { header, proofs })
-    };
-    let missing = || StoreError::corrupt(format!("block {height}, the tip, is missing"));
-    let found = store.with_block(height, read)?.ok_or_else(missing)?;
-    found.map_err(|error| damaged(height, &error))
-}
-
-impl State {
-    /// The state before the first block, if `accounts` are those of the genesis.
-    pub(super) fn restore_first(
-        chain: Chain,
-        accounts: &HashMap<Address, Account>,
-    ) -> Result<Self, super::RestoreError> {
-        let state = Self::genesis(chain);
-        let (got, expected) = (super::sum_of(accounts).digest(), state.commitment());
-        if got != expected {
-            return Err(super::RestoreError::State { got, expected });
-        }
-        Ok(state)
     }
 }

@@ -1,10 +1,10 @@
 //! What is wrong with a block, a snapshot or a store: one variant per rule.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::{Place, export::Record};
+use super::export::Record;
 use crate::{
     address::Address,
     block::{self, BlockHash},
@@ -150,44 +150,41 @@ pub struct StaleBlock {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database or the disk below it failed.
-    #[error("the database: {0}")]
-    Database(#[source] Box<redb::Error>),
-    /// An entry is missing or is not what was written.
+    /// The disk failed, or is full.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something is missing or is not what was written.
     #[error("the store is damaged: {what}")]
     Corrupt {
-        /// Which entry, and what is wrong with it.
+        /// Which part, and what is wrong with it.
         what: String,
     },
+    /// Syncing the log failed once, so nobody knows what of it is on disk.
+    #[error("the log takes no block until the ledger is opened again: {after}")]
+    Halted {
+        /// What the system said then.
+        after: String,
+    },
+    /// It was opened for reading.
+    #[error("the ledger was opened for reading")]
+    ReadOnly,
 }
 
 impl StoreError {
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
     }
-}
 
-impl From<redb::Error> for StoreError {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Corrupted(what) => Self::Corrupt { what },
-            error => Self::Database(Box::new(error)),
-        }
+    /// Says what failed when the system fails.
+    pub(super) fn io(action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { action, source }
     }
 }
-
-/// Every step of a transaction has an error type of its own.
-macro_rules! store_error_from {
-    ($($error:ident),*) => {$(
-        impl From<redb::$error> for StoreError {
-            fn from(error: redb::$error) -> Self {
-                redb::Error::from(error).into()
-            }
-        }
-    )*};
-}
-
-store_error_from!(CommitError, StorageError, TableError, TransactionError);
 
 /// A ledger that cannot be opened.
 #[derive(Debug, Error)]
@@ -218,29 +215,29 @@ pub enum OpenError {
     /// The genesis in the ledger is none that this program accepts.
     #[error("the ledger's genesis: {0}")]
     Genesis(#[from] GenesisError),
-    /// The accounts are not those the tip commits to, or the tip breaks a rule.
-    #[error("the ledger does not match its tip: {0}")]
-    Restore(#[from] RestoreError),
-    /// The coins stored do not add up to the supply stored.
-    #[error("the balances add up to {got} coins, the supply is {expected}")]
-    Supply {
-        /// Sum of the balances.
-        got: Amount,
-        /// Supply on record.
-        expected: Amount,
+    /// A block of the log breaks a rule.
+    #[error("block {height} of the ledger: {error}")]
+    Block {
+        /// Its height.
+        height: Height,
+        /// The rule.
+        error: Box<BlockError>,
+    },
+    /// What an earlier version kept in one file.
+    #[error("{} is a ledger of an earlier version, which this program does not read", path.display())]
+    Old {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is named as if it were a file.
+    #[error("{} is a file, a ledger is a folder", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
     },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<redb::DatabaseError> for OpenError {
-    fn from(error: redb::DatabaseError) -> Self {
-        match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Self::Locked,
-            error => Self::Store(redb::Error::from(error).into()),
-        }
-    }
 }
 
 /// A checked block that did not get onto the ledger.
@@ -250,8 +247,8 @@ pub enum CommitError {
     /// It was checked against another tip.
     #[error(transparent)]
     Stale(#[from] StaleBlock),
-    /// The store failed: the state is as before, the block may or may not be on disk. Opening the
-    /// ledger again tells.
+    /// The store failed: the state is as before. After a failed sync ([`StoreError::Halted`] from
+    /// then on) the block may or may not be on disk; opening the ledger again tells.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -264,14 +261,11 @@ pub enum ReplayError {
     /// A block breaks a rule.
     #[error("block {height}: {error}")]
     Block { height: Height, error: Box<BlockError> },
-    /// The index of block hashes leads elsewhere.
-    #[error("block {height}: the index has {got:?} for its hash")]
-    HashIndex { height: Height, got: Option<Height> },
-    /// The index of transactions leads elsewhere.
-    #[error("block {height}: the index has {got:?} for transaction {id}")]
-    TransactionIndex { height: Height, id: TransactionId, got: Option<Place> },
+    /// An index leads elsewhere.
+    #[error("the index of {index} is not that of the chain")]
+    Index { index: &'static str },
     /// An index has more or fewer entries than the chain asks for.
-    #[error("{index} has {got} entries, expected {expected}")]
+    #[error("the index of {index} has {got} entries, expected {expected}")]
     Count { index: &'static str, got: u64, expected: u64 },
     /// The replay ends at another block than the tip on record.
     #[error("the chain ends at {got}, the tip on record is {expected}")]

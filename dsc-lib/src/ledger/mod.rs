@@ -11,11 +11,14 @@
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
 mod checked;
+pub mod disk;
 mod drafts;
 mod durable;
 mod error;
 mod execute;
 mod export;
+mod index;
+mod log;
 mod replay;
 mod rules;
 mod snapshot;
@@ -34,9 +37,11 @@ pub use self::{
         StoreError,
     },
     export::{Export, ExportError, Import, Record},
+    index::Maintained,
+    log::Torn,
     replay::Summary,
     snapshot::{SNAPSHOT_ACCOUNTS_MAX, Snapshot, SnapshotAccount, SnapshotTip},
-    store::Persisted,
+    store::{Persisted, Recovery},
     wins::Wins,
 };
 use self::{

@@ -1,10 +1,12 @@
 //! Checking a stored chain from its genesis on, as if every block came anew.
 
 use super::{
-    CheckedBlock, Ledger, ReplayError, State, StoreError, Wins,
-    store::{Pointer, Store},
+    Ledger, ReplayError, State, StoreError, Wins,
+    index::{Kind, Sum, Tables, View},
+    log::Extent,
+    store,
 };
-use crate::{block::BlockHash, commitment::Account, hash::Digest, units::Amount};
+use crate::{block::BlockHash, codec, commitment::Account, hash::Digest, units::Amount};
 
 /// What a replay came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,26 +31,50 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`ReplayError`] naming the height and what is wrong there.
+    /// [`ReplayError`] naming the height or the index and what is wrong there.
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Summary, ReplayError> {
-        let mut state = State::genesis(self.state().chain().clone());
-        let total = self.state().round().height.0;
-        let (mut transactions, mut wins) = (0_u64, Wins::default());
-        while let Some(block) = self.block(state.round().height)? {
-            let height = state.round().height;
-            let checked = state.check(block);
-            let checked = checked.map_err(|e| ReplayError::Block { height, error: Box::new(e) })?;
-            check_indices(self.store(), &checked)?;
-            wins.count(checked.winner());
-            transactions = transactions.saturating_add(checked.transactions().len() as u64);
-            state.apply(&checked).map_err(|stale| StoreError::corrupt(stale.to_string()))?;
-            progress(state.round().height.0, total);
+        let mut replay = Replay::new(State::genesis(self.state().chain().clone()));
+        let total = self.state().round().height;
+        let mut offset = self.store().log.start();
+        while replay.state.round().height < total {
+            let (extent, bytes) = self.store().log.record(offset, replay.state.round().height)?;
+            replay.take(extent, &bytes)?;
+            offset = extent.end();
+            progress(replay.state.round().height.0, total.0);
         }
-        check_outcome(self, &state, transactions)?;
-        if self.store().wins()? != wins {
-            return Err(ReplayError::Wins);
-        }
-        Ok(summary(&state, transactions))
+        check_outcome(self, &replay)?;
+        Ok(summary(&replay.state, replay.transactions))
+    }
+}
+
+/// A replay under way.
+struct Replay {
+    state: State,
+    transactions: u64,
+    wins: Wins,
+    sums: Vec<(Kind, Sum)>,
+}
+
+/// What no later record replaces.
+const SUMMED: [Kind; 4] = [Kind::Blocks, Kind::Hashes, Kind::Transactions, Kind::History];
+
+impl Replay {
+    fn new(state: State) -> Self {
+        let sums = SUMMED.map(|kind| (kind, Sum::default())).to_vec();
+        Self { state, transactions: 0, wins: Wins::default(), sums }
+    }
+
+    fn take(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), ReplayError> {
+        let height = self.state.round().height;
+        let block = codec::decode(bytes).map_err(|error| store::damaged(height, &error))?;
+        let checked = self.state.check(block);
+        let checked = checked.map_err(|e| ReplayError::Block { height, error: Box::new(e) })?;
+        let tables = Tables::of(&checked, extent);
+        self.sums.iter_mut().for_each(|(kind, sum)| tables.add_to(*kind, sum));
+        self.wins.count(checked.winner());
+        self.transactions = self.transactions.saturating_add(checked.transactions().len() as u64);
+        self.state.apply(&checked).map_err(|stale| StoreError::corrupt(stale.to_string()))?;
+        Ok(())
     }
 }
 
@@ -63,39 +89,30 @@ fn summary(state: &State, transactions: u64) -> Summary {
     }
 }
 
-fn check_indices(store: &Store, block: &CheckedBlock) -> Result<(), ReplayError> {
-    let height = block.header().height;
-    match store.height_of(&block.hash())? {
-        Some(got) if got == height => {}
-        got => return Err(ReplayError::HashIndex { height, got }),
-    }
-    for (index, transaction) in (0_u32..).zip(block.transactions()) {
-        let id = transaction.id();
-        let got = store.locate(&id)?.map(|Pointer { place, .. }| place);
-        if got.is_none_or(|place| (place.height, place.index) != (height, index)) {
-            return Err(ReplayError::TransactionIndex { height, id, got });
-        }
-    }
-    Ok(())
-}
-
-fn check_outcome(ledger: &Ledger, state: &State, transactions: u64) -> Result<(), ReplayError> {
-    let blocks = state.round().height.0;
-    let expected = [blocks, blocks, transactions];
-    for ((index, got), expected) in ledger.store().counts()?.into_iter().zip(expected) {
-        if got != expected {
+fn check_outcome(ledger: &Ledger, replay: &Replay) -> Result<(), ReplayError> {
+    let view = ledger.store().index.view();
+    for (kind, expected) in &replay.sums {
+        let (got, index) = (view.sum(*kind)?, kind.name());
+        if got.count != expected.count {
+            let (got, expected) = (got.count, expected.count);
             return Err(ReplayError::Count { index, got, expected });
         }
+        if got != *expected {
+            return Err(ReplayError::Index { index });
+        }
     }
-    let (got, expected) = (state.tip().hash, ledger.state().tip().hash);
+    let (got, expected) = (replay.state.tip().hash, ledger.state().tip().hash);
     if got != expected {
         return Err(ReplayError::Tip { got, expected });
     }
-    check_accounts(ledger, state)
+    if view.wins()? != replay.wins {
+        return Err(ReplayError::Wins);
+    }
+    check_accounts(&view, &replay.state)
 }
 
-fn check_accounts(ledger: &Ledger, state: &State) -> Result<(), ReplayError> {
-    let stored = ledger.store().accounts()?;
+fn check_accounts(view: &View, state: &State) -> Result<(), ReplayError> {
+    let stored = view.accounts(state.chain().genesis())?;
     for &address in stored.keys().chain(state.accounts().keys()) {
         let got = stored.get(&address).copied().unwrap_or_default();
         let expected: Account = state.account(&address);

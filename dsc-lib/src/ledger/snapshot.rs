@@ -90,4 +90,17 @@ impl State {
             }
         }
     }
+
+    /// The state before the first block, if `accounts` are those of the genesis.
+    fn restore_first(
+        chain: Chain,
+        accounts: &HashMap<Address, Account>,
+    ) -> Result<Self, RestoreError> {
+        let state = Self::genesis(chain);
+        let (got, expected) = (super::sum_of(accounts).digest(), state.commitment());
+        if got != expected {
+            return Err(RestoreError::State { got, expected });
+        }
+        Ok(state)
+    }
 }

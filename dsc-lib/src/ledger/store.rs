@@ -1,235 +1,303 @@
-//! The ledger on disk: one database file, one durable commit per block.
+//! The ledger on disk: the block log and its index, opened together.
 //!
 //! # Invariants
 //!
-//! 1. Block, indices, accounts and metadata of one height are committed together or not at all.
-//! 2. A commit is on disk when it returns: two phases, then a sync.
-//! 3. Whatever the tables hold, reading gives a value or a [`StoreError`], never a panic.
-//!
-//! | table | key | value |
-//! |---|---|---|
-//! | `meta` | `format`, `genesis`, `tip`, `supply` | u16, bytes, height and hash, u64 |
-//! | `blocks` | height | bytes |
-//! | `hashes` | block hash | height |
-//! | `transactions` | transaction id | height, index, offset in the block's bytes |
-//! | `accounts` | address | balance, sequence |
-//! | `history` | address, height, index (big-endian) | coins received, offset |
-//! | `wins` | kind and miner of a winner, or nothing | blocks |
-//!
-//! Checked by `ledger/tests.rs`.
+//! 1. What the index says is taken only if it is about this log, and if its accounts are those that
+//!    the last block it covers commits to. Every later block is checked as if it came anew.
+//! 2. An index that does not fit is made anew from the log; the log is never made from the index.
+//! 3. A store opened for reading writes nothing into its folder.
 
-use std::{collections::HashMap, path::Path};
-
-use redb::{
-    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageBackend, TableDefinition, WriteTransaction,
-};
+use std::sync::Arc;
 
 use super::{
-    CheckedBlock, CommitError, OpenError, OpenOptions, Place, StaleBlock, State, StoreError, Wins,
-    fixed_bytes,
+    CheckedBlock, CommitError, OpenError, OpenOptions, Place, SnapshotTip, State, StoreError, Wins,
+    disk::{Disk, Folder},
+    index::{self, Covered, Fresh, Index, Pointer, Tables, View},
+    log::{self, AppendError, BLOCKS, Extent, Log, SYNCED, Torn, Unread},
 };
 use crate::{
-    address::Address,
-    block::BlockHash,
+    block::{Block, BlockHash, Header, Proofs},
     codec,
-    commitment::Account,
-    hash::Digest,
-    proof::{Miner, ProofEntry, ProofKind},
-    transaction::TransactionId,
-    units::{Amount, Height},
+    genesis::Chain,
+    transaction::{Encoded, TRANSACTION_BYTES_MAX},
+    units::Height,
 };
 
-/// Layout of the tables.
-pub(super) const FORMAT: u16 = 1;
-/// The index that stands for a block's reward in an address's history: above every transaction's.
-pub(super) const REWARD_INDEX: u32 = u32::MAX;
-const HISTORY_KEY_LEN: usize = 32 + 8 + 4;
+/// What opening a ledger had to mend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// What a crash left at the end of the log.
+    pub torn: Option<Torn>,
+    /// Why the index was made anew from the log, if it was.
+    pub rebuilt: Option<String>,
+    /// Blocks that were checked again because the index did not cover them.
+    pub replayed: u64,
+}
 
-type HistoryKey = [u8; HISTORY_KEY_LEN];
-
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-pub(super) const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
-pub(super) const HASHES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("hashes");
-pub(super) const TRANSACTIONS: TableDefinition<'_, &[u8; 32], (u64, u32, u32)> =
-    TableDefinition::new("transactions");
-pub(super) const ACCOUNTS: TableDefinition<'_, &[u8; 32], (u64, u64)> =
-    TableDefinition::new("accounts");
-pub(super) const HISTORY: TableDefinition<'_, &HistoryKey, (u64, u32)> =
-    TableDefinition::new("history");
-pub(super) const WINS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("wins");
-
-pub(super) const KEY_FORMAT: &str = "format";
-pub(super) const KEY_GENESIS: &str = "genesis";
-pub(super) const KEY_TIP: &str = "tip";
-pub(super) const KEY_SUPPLY: &str = "supply";
-
-/// What the metadata says.
+/// The store.
 #[derive(Debug)]
-pub(super) struct Meta {
-    /// Canonical genesis.
-    pub(super) genesis: Vec<u8>,
-    /// Height and hash of the last block.
-    pub(super) tip: Option<(Height, BlockHash)>,
-    /// Coins in being.
-    pub(super) supply: Amount,
+pub(super) struct Store {
+    pub(super) log: Log,
+    pub(super) index: Index,
+    read_only: bool,
+    /// Held as long as the store is: the folder, against others, and the one in which the index
+    /// of a ledger opened for reading puts what it adds.
+    _held: (Arc<dyn Disk>, Option<tempfile::TempDir>),
 }
 
-/// Where a transaction stands, with the offset of its bytes in the block's.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pointer {
-    pub(super) place: Place,
-    pub(super) offset: u32,
-}
-
-/// An entry of an address's history.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Touch {
-    pub(super) at: Pointer,
-    pub(super) received: Amount,
-}
-
-/// A block that is on disk.
+/// A block that is on disk, but not yet part of the ledger's state.
 #[derive(Debug)]
 #[must_use = "the ledger has not moved yet"]
 pub struct Persisted {
     pub(super) hash: BlockHash,
+    covered: Height,
+    end: u64,
+    tables: Tables,
 }
 
-/// The database.
+/// A store with the state that it holds.
 #[derive(Debug)]
-pub(super) struct Store {
-    db: Database,
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) state: State,
+    pub(super) wins: Wins,
+    pub(super) recovery: Recovery,
+}
+
+/// Opens the store in `disk`, or starts one.
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    chain: Option<Chain>,
+    options: OpenOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Opened, OpenError> {
+    start(&*disk, chain.as_ref(), options.read_only)?;
+    let log = Unread::open(&*disk, chain)?;
+    let scratch = Scratch::new(&disk, options.read_only)?;
+    let mut replay = Replay::new(&*disk, &log, &scratch.disk, options)?;
+    replay.run(&log, progress)?;
+    let Replay { index, state, wins, end, last, recovery } = replay;
+    if !options.read_only {
+        index.tidy(&*disk)?;
+    }
+    let next = (state.round().height, state.tip().hash);
+    let (log, torn) = log.finish(&*disk, options.read_only, end, next, last)?;
+    let recovery = Recovery { torn, ..recovery };
+    let held = (disk, scratch.folder);
+    let store = Store { log, index, read_only: options.read_only, _held: held };
+    Ok(Opened { store, state, wins, recovery })
+}
+
+/// Starts a log unless there is one.
+fn start(disk: &dyn Disk, chain: Option<&Chain>, read_only: bool) -> Result<(), OpenError> {
+    let names = disk.list().map_err(StoreError::io("list the ledger's folder"))?;
+    if names.iter().any(|name| name == BLOCKS) {
+        return Ok(());
+    }
+    if let Some(name) = names.iter().find(|name| *name == SYNCED || index::is_own(name)) {
+        return Err(StoreError::corrupt(format!("{BLOCKS} is missing beside {name}")).into());
+    }
+    let Some(chain) = chain.filter(|_| !read_only) else { return Err(OpenError::Missing) };
+    Ok(log::create(disk, &codec::encode(chain.genesis()))?)
+}
+
+/// Where an index is written.
+struct Scratch {
+    disk: Arc<dyn Disk>,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Scratch {
+    fn new(home: &Arc<dyn Disk>, read_only: bool) -> Result<Self, StoreError> {
+        if !read_only {
+            return Ok(Self { disk: home.clone(), folder: None });
+        }
+        let failed = StoreError::io("make a temporary folder");
+        let folder = tempfile::tempdir().map_err(&failed)?;
+        let locked = Folder::lock(folder.path(), false).map_err(&failed)?;
+        let disk = locked.ok_or_else(|| failed(std::io::ErrorKind::ResourceBusy.into()))?;
+        Ok(Self { disk: Arc::new(disk), folder: Some(folder) })
+    }
+}
+
+/// A log being read from where its index ends.
+struct Replay {
+    index: Index,
+    state: State,
+    wins: Wins,
+    end: u64,
+    last: Option<Extent>,
+    recovery: Recovery,
+}
+
+impl Replay {
+    fn new(
+        disk: &dyn Disk,
+        log: &Unread,
+        scratch: &Arc<dyn Disk>,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
+        let (chain, bytes_max) = (log.chain(), options.fresh_bytes_max);
+        let opened = Index::open(disk, scratch.clone(), chain.hash(), bytes_max);
+        let restored = match opened {
+            Ok(Some(index)) => restore(log, index),
+            Ok(None) => Err(Unfit::Missing),
+            Err(error) => Err(Unfit::Index(error.to_string())),
+        };
+        let rebuilt = match restored {
+            Ok(replay) => return Ok(replay),
+            Err(Unfit::Log(error)) => return Err(error.into()),
+            Err(Unfit::Index(why)) => Some(why),
+            Err(Unfit::Missing) => None,
+        };
+        let index = Index::empty(scratch.clone(), chain.hash(), bytes_max);
+        if !options.read_only {
+            index.tidy(disk)?;
+        }
+        let recovery = Recovery { rebuilt, ..Recovery::default() };
+        let (state, wins) = (State::genesis(chain.clone()), Wins::default());
+        Ok(Self { index, state, wins, end: log.start(), last: None, recovery })
+    }
+
+    /// Checks the blocks that the index does not cover.
+    fn run(&mut self, log: &Unread, progress: &mut dyn FnMut(u64, u64)) -> Result<(), OpenError> {
+        let covered = self.state.height();
+        loop {
+            let height = self.state.round().height;
+            let Some((extent, bytes)) = log.next(self.end, height, covered)? else { break };
+            self.take(height, extent, &bytes)?;
+            progress(self.end, log.size());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, height: Height, extent: Extent, bytes: &[u8]) -> Result<(), OpenError> {
+        let decoded: Result<Block, _> = codec::decode(bytes);
+        let block = decoded.map_err(|error| damaged(height, &error))?;
+        let checked = self.state.check(block);
+        let checked = checked.map_err(|e| OpenError::Block { height, error: Box::new(e) })?;
+        self.index.make_room()?;
+        let persisted = Persisted::new(&checked, extent);
+        self.wins.count(checked.winner());
+        push(&self.index, persisted, &checked, &self.wins);
+        let applied = self.state.apply(&checked);
+        applied.map_err(|stale| StoreError::corrupt(stale.to_string()))?;
+        (self.end, self.last) = (extent.end(), Some(extent));
+        self.recovery.replayed = self.recovery.replayed.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// Why an index is not used.
+enum Unfit {
+    /// There is none: nothing was written yet, or it is lost.
+    Missing,
+    /// It does not fit the log.
+    Index(String),
+    /// The log has less than it must have, or its disk fails.
+    Log(StoreError),
+}
+
+/// The state at the last block that the index covers.
+fn restore(log: &Unread, index: Index) -> Result<Replay, Unfit> {
+    let unfit = |error: StoreError| Unfit::Index(error.to_string());
+    let view = index.view();
+    let Some(Covered { height, hash, end, .. }) = view.base() else {
+        return Err(Unfit::Index("it covers nothing".into()));
+    };
+    if end > log.size() {
+        let size = log.size();
+        let what = format!("{BLOCKS} has {size} bytes, the index covers {end}");
+        return Err(Unfit::Log(StoreError::corrupt(what)));
+    }
+    let missing = || Unfit::Index("it does not cover its last block".into());
+    let extent = view.extent(height).map_err(unfit)?.ok_or_else(missing)?;
+    let bytes = log.read(extent, height).map_err(Unfit::Log)?;
+    let tip = read_tip(height, &bytes).map_err(Unfit::Log)?;
+    if (tip.header.height, tip.header.hash(), extent.end()) != (height, hash, end) {
+        return Err(Unfit::Index(format!("its last block, {hash}, is not in the log")));
+    }
+    let accounts = view.accounts(log.chain().genesis()).map_err(unfit)?;
+    let state = State::restore(log.chain().clone(), &tip.header, &tip.proofs, accounts);
+    let state = state.map_err(|error| Unfit::Index(error.to_string()))?;
+    let wins = view.wins().map_err(unfit)?;
+    Ok(Replay { index, state, wins, end, last: Some(extent), recovery: Recovery::default() })
+}
+
+/// Header and proofs of an encoded block.
+fn read_tip(height: Height, bytes: &[u8]) -> Result<SnapshotTip, StoreError> {
+    let read = || -> Result<SnapshotTip, codec::DecodeError> {
+        let (header, rest) = codec::decode_first::<Header>(bytes)?;
+        let (proofs, _) = codec::decode_first::<Proofs>(rest)?;
+        Ok(SnapshotTip { header, proofs })
+    };
+    read().map_err(|error| damaged(height, &error))
+}
+
+pub(super) fn damaged(height: Height, error: &codec::DecodeError) -> StoreError {
+    StoreError::corrupt(format!("block {height}: {error}"))
+}
+
+impl Persisted {
+    pub(super) fn new(block: &CheckedBlock, extent: Extent) -> Self {
+        let (height, hash) = (block.header().height, block.hash());
+        Self { hash, covered: height, end: extent.end(), tables: Tables::of(block, extent) }
+    }
+}
+
+/// Adds a block that is on disk to the index; `wins` counts its winner's with it.
+fn push(index: &Index, persisted: Persisted, block: &CheckedBlock, wins: &Wins) {
+    let Persisted { hash, covered: height, end, mut tables } = persisted;
+    tables.set_wins(block.winner(), wins.of(block.winner()));
+    let before = index.view().tip().map_or(0, |tip| tip.transactions);
+    let transactions = before.saturating_add(block.transactions().len() as u64);
+    index.push(Fresh { covered: Covered { height, hash, end, transactions }, tables });
 }
 
 impl Store {
-    /// Opens the file at `path` or makes it.
-    pub(super) fn file(path: &Path, options: OpenOptions) -> Result<Self, OpenError> {
-        Ok(Self { db: builder(options).create(path)? })
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
-    /// Opens what `backend` holds.
-    pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Self, OpenError> {
-        Ok(Self { db: builder(OpenOptions::default()).create_with_backend(backend)? })
-    }
-
-    #[cfg(test)]
-    pub(super) fn database(&self) -> &Database {
-        &self.db
-    }
-
-    /// The metadata, or `None` if nothing was ever committed.
-    pub(super) fn meta(&self) -> Result<Option<Meta>, OpenError> {
-        let Some(format) = self.meta_field(KEY_FORMAT)? else { return Ok(None) };
-        let got = u16::from_le_bytes(array(KEY_FORMAT, &format)?);
-        if got != FORMAT {
-            return Err(OpenError::Format { got, expected: FORMAT });
-        }
-        let missing = |key| StoreError::corrupt(format!("meta {key} is missing"));
-        let genesis = self.meta_field(KEY_GENESIS)?.ok_or_else(|| missing(KEY_GENESIS))?;
-        let supply = self.meta_field(KEY_SUPPLY)?.ok_or_else(|| missing(KEY_SUPPLY))?;
-        let supply = Amount::from_units(u64::from_le_bytes(array(KEY_SUPPLY, &supply)?));
-        Ok(Some(Meta { genesis, tip: self.tip()?, supply }))
-    }
-
-    /// Height and hash of the last block.
-    pub(super) fn tip(&self) -> Result<Option<(Height, BlockHash)>, StoreError> {
-        self.meta_field(KEY_TIP)?.map(|tip| read_tip(&tip)).transpose()
-    }
-
-    fn meta_field(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(table) = self.table(META)? else { return Ok(None) };
-        Ok(table.get(key)?.map(|value| value.value().to_vec()))
-    }
-
-    /// Opens a table for reading; there is none before the first commit.
-    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
-        &self,
-        definition: TableDefinition<'_, K, V>,
-    ) -> Result<Option<ReadOnlyTable<K, V>>, StoreError> {
-        match self.db.begin_read()?.open_table(definition) {
-            Ok(table) => Ok(Some(table)),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Writes the state before the first block.
-    pub(super) fn start(&self, state: &State) -> Result<(), StoreError> {
-        let txn = self.begin()?;
-        {
-            let mut meta = txn.open_table(META)?;
-            meta.insert(KEY_FORMAT, &FORMAT.to_le_bytes()[..])?;
-            meta.insert(KEY_GENESIS, codec::encode(state.chain().genesis()).as_slice())?;
-            meta.insert(KEY_SUPPLY, &state.supply().units().to_le_bytes()[..])?;
-            let mut accounts = txn.open_table(ACCOUNTS)?;
-            for (address, account) in state.accounts() {
-                accounts.insert(&address.0, (account.balance.units(), account.sequence))?;
-            }
-            txn.open_table(BLOCKS)?;
-            txn.open_table(HASHES)?;
-            txn.open_table(TRANSACTIONS)?;
-            txn.open_table(HISTORY)?;
-            txn.open_table(WINS)?;
-        }
-        Ok(txn.commit()?)
-    }
-
-    /// Writes a block and all it changes, if it is not there yet.
+    /// Puts a block on disk after the last one that was.
     pub(super) fn persist(&self, block: &CheckedBlock) -> Result<Persisted, CommitError> {
-        let (txn, hash) = (self.begin()?, block.hash());
-        if read_tip_of(&txn)?.is_none_or(|(_, tip)| tip != hash) {
-            check_follows(&txn, block)?;
-            write(txn, block)?;
+        if self.read_only {
+            return Err(StoreError::ReadOnly.into());
         }
-        Ok(Persisted { hash })
+        self.index.make_room()?;
+        match self.log.append(block) {
+            Ok(extent) => Ok(Persisted::new(block, extent)),
+            Err(AppendError::Stale(stale)) => Err(stale.into()),
+            Err(AppendError::Store(error)) => Err(error.into()),
+        }
     }
 
-    fn begin(&self) -> Result<WriteTransaction, StoreError> {
-        let mut txn = self.db.begin_write()?;
-        // Opening after a crash takes the last commit as it is; this implies two phases.
-        txn.set_quick_repair(true);
-        Ok(txn)
-    }
-
-    /// Every account.
-    pub(super) fn accounts(&self) -> Result<HashMap<Address, Account>, StoreError> {
-        let Some(table) = self.table(ACCOUNTS)? else { return Ok(HashMap::new()) };
-        let count = usize::try_from(table.len()?).unwrap_or(0);
-        let mut accounts = HashMap::with_capacity(count);
-        for entry in table.range::<&[u8; 32]>(..)? {
-            let (address, account) = entry?;
-            let (balance, sequence) = account.value();
-            let account = Account { balance: Amount::from_units(balance), sequence };
-            accounts.insert(Address(*address.value()), account);
-        }
-        Ok(accounts)
-    }
-
-    /// Who has won how many blocks.
-    pub(super) fn wins(&self) -> Result<Wins, StoreError> {
-        let mut wins = Wins::default();
-        let Some(table) = self.table(WINS)? else { return Ok(wins) };
-        for entry in table.range::<&[u8]>(..)? {
-            let (key, won) = entry?;
-            wins.set(read_winner(key.value())?, won.value());
-        }
-        Ok(wins)
+    /// Shows a block to readers.
+    pub(super) fn advance(&self, persisted: Persisted, block: &CheckedBlock, wins: &Wins) {
+        push(&self.index, persisted, block, wins);
     }
 
     /// The bytes of the block at `height`.
-    pub(super) fn block(&self, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with_block(height, <[u8]>::to_vec)
+    pub(super) fn block(&self, view: &View, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(extent) = view.extent(height)? else { return Ok(None) };
+        self.log.read(extent, height).map(Some)
     }
 
-    /// What `read` makes of the bytes of the block at `height`.
-    pub(super) fn with_block<T>(
-        &self,
-        height: Height,
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<Option<T>, StoreError> {
-        let Some(table) = self.table(BLOCKS)? else { return Ok(None) };
-        Ok(table.get(height.0)?.map(|bytes| read(bytes.value())))
+    /// Header and proofs of the block at `height`, which must be there.
+    pub(super) fn tip_of(&self, height: Height) -> Result<SnapshotTip, StoreError> {
+        let missing = || StoreError::corrupt(format!("block {height}, the tip, is missing"));
+        let bytes = self.block(&self.index.view(), height)?.ok_or_else(missing)?;
+        read_tip(height, &bytes)
+    }
+
+    /// Header of the block at `height`.
+    pub(super) fn header(&self, height: Height) -> Result<Option<Header>, StoreError> {
+        const HEADER_BYTES: u32 = 1024;
+        let Some(extent) = self.index.view().extent(height)? else { return Ok(None) };
+        let bytes = self.log.read_part(extent, height, 0, HEADER_BYTES)?;
+        let decoded = codec::decode_first(&bytes).map(|(header, _)| header);
+        decoded.map(Some).map_err(|error| damaged(height, &error))
     }
 
     /// Blocks from `from` upwards until `bytes_max` would be exceeded; at least one if there is one.
@@ -238,209 +306,27 @@ impl Store {
         from: Height,
         bytes_max: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let Some(table) = self.table(BLOCKS)? else { return Ok(Vec::new()) };
-        let (mut blocks, mut room) = (Vec::new(), bytes_max);
-        for entry in table.range(from.0..)? {
-            let bytes = entry?.1.value().to_vec();
-            if bytes.len() > room && !blocks.is_empty() {
+        let view = self.index.view();
+        let (mut blocks, mut room, mut height) = (Vec::new(), bytes_max, from);
+        while let Some(extent) = view.extent(height)? {
+            let len = extent.len as usize;
+            if len > room && !blocks.is_empty() {
                 break;
             }
-            room = room.saturating_sub(bytes.len());
-            blocks.push(bytes);
+            room = room.saturating_sub(len);
+            blocks.push(self.log.read(extent, height)?);
+            height = height.next();
         }
         Ok(blocks)
     }
 
-    /// The height of the block with this hash.
-    pub(super) fn height_of(&self, hash: &BlockHash) -> Result<Option<Height>, StoreError> {
-        let Some(table) = self.table(HASHES)? else { return Ok(None) };
-        Ok(table.get(&hash.0)?.map(|height| Height(height.value())))
+    /// Reads a transaction from where an index says it is.
+    pub(super) fn transaction(&self, view: &View, at: &Pointer) -> Result<Encoded, StoreError> {
+        let Place { height, index } = at.place;
+        let missing = || StoreError::corrupt(format!("block {height} has no transaction {index}"));
+        let extent = view.extent(height)?.ok_or_else(missing)?;
+        let len = u32::try_from(TRANSACTION_BYTES_MAX).unwrap_or(u32::MAX);
+        let bytes = self.log.read_part(extent, height, at.offset, len)?;
+        codec::decode_first(&bytes).map(|(transaction, _)| transaction).map_err(|_| missing())
     }
-
-    /// Where the transaction with this id stands.
-    pub(super) fn locate(&self, id: &TransactionId) -> Result<Option<Pointer>, StoreError> {
-        let Some(table) = self.table(TRANSACTIONS)? else { return Ok(None) };
-        Ok(table.get(&id.0)?.map(|entry| {
-            let (height, index, offset) = entry.value();
-            Pointer { place: Place { height: Height(height), index }, offset }
-        }))
-    }
-
-    /// What touched `address` before `before`, newest first, at most `max`.
-    pub(super) fn history(
-        &self,
-        address: &Address,
-        before: Option<Place>,
-        max: usize,
-    ) -> Result<Vec<Touch>, StoreError> {
-        let Some(table) = self.table(HISTORY)? else { return Ok(Vec::new()) };
-        let first = history_key(address, Place { height: Height(0), index: 0 });
-        let last = Place { height: Height(u64::MAX), index: u32::MAX };
-        let end = history_key(address, before.unwrap_or(last));
-        let mut touches = Vec::new();
-        for entry in table.range::<&HistoryKey>(&first..&end)?.rev().take(max) {
-            let (key, value) = entry?;
-            let (received, offset) = value.value();
-            let at = Pointer { place: place_of(key.value()), offset };
-            touches.push(Touch { at, received: Amount::from_units(received) });
-        }
-        Ok(touches)
-    }
-
-    /// Entries in the index of transactions.
-    pub(super) fn transaction_count(&self) -> Result<u64, StoreError> {
-        Ok(self.table(TRANSACTIONS)?.map_or(Ok(0), |table| table.len())?)
-    }
-
-    /// Entries in the tables that are indices: hashes, transactions.
-    pub(super) fn counts(&self) -> Result<[(&'static str, u64); 3], StoreError> {
-        let blocks = self.table(BLOCKS)?.map_or(Ok(0), |table| table.len())?;
-        let hashes = self.table(HASHES)?.map_or(Ok(0), |table| table.len())?;
-        let transactions = self.table(TRANSACTIONS)?.map_or(Ok(0), |table| table.len())?;
-        Ok([("blocks", blocks), ("hashes", hashes), ("transactions", transactions)])
-    }
-}
-
-fn builder(options: OpenOptions) -> redb::Builder {
-    let OpenOptions { check_pages, cache_bytes } = options;
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check_pages);
-    builder
-}
-
-fn array<const LEN: usize>(key: &str, bytes: &[u8]) -> Result<[u8; LEN], StoreError> {
-    let wrong = |_| StoreError::corrupt(format!("meta {key} has {} bytes", bytes.len()));
-    bytes.try_into().map_err(wrong)
-}
-
-fn read_tip(bytes: &[u8]) -> Result<(Height, BlockHash), StoreError> {
-    let wrong = |error| StoreError::corrupt(format!("meta {KEY_TIP}: {error}"));
-    codec::decode::<(Height, Digest)>(bytes).map_err(wrong)
-}
-
-fn winner_key(winner: Option<&ProofEntry>) -> Vec<u8> {
-    winner.map(|entry| codec::encode(&(entry.proof.kind, entry.miner))).unwrap_or_default()
-}
-
-fn read_winner(key: &[u8]) -> Result<Option<(ProofKind, Miner)>, StoreError> {
-    if key.is_empty() {
-        return Ok(None);
-    }
-    codec::decode(key).map(Some).map_err(|error| StoreError::corrupt(format!("wins: {error}")))
-}
-
-fn history_key(address: &Address, place: Place) -> HistoryKey {
-    let mut key = [0; HISTORY_KEY_LEN];
-    let parts = [&address.0[..], &place.height.0.to_be_bytes(), &place.index.to_be_bytes()];
-    key.copy_from_slice(&parts.concat());
-    key
-}
-
-fn place_of(key: &HistoryKey) -> Place {
-    let (mut height, mut index) = ([0; 8], [0; 4]);
-    let (_, place) = key.split_at(32);
-    let (high, low) = place.split_at(8);
-    height.copy_from_slice(high);
-    index.copy_from_slice(low);
-    Place { height: Height(u64::from_be_bytes(height)), index: u32::from_be_bytes(index) }
-}
-
-/// Two blocks of one parent may be checked at once; only the first gets onto the disk.
-fn check_follows(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), CommitError> {
-    let tip = read_tip_of(txn)?;
-    let (checked, header) = (block.header().parent, block.header());
-    match tip {
-        Some((_, tip)) if tip != checked => Err(StaleBlock { checked, tip }.into()),
-        None if header.height != Height(0) => Err(StaleBlock { checked, tip: header.chain }.into()),
-        _ => Ok(()),
-    }
-}
-
-fn read_tip_of(txn: &WriteTransaction) -> Result<Option<(Height, BlockHash)>, StoreError> {
-    let meta = txn.open_table(META)?;
-    meta.get(KEY_TIP)?.map(|tip| read_tip(tip.value())).transpose()
-}
-
-fn write(txn: WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    write_block(&txn, block)?;
-    write_transactions(&txn, block)?;
-    write_history(&txn, block)?;
-    write_accounts(&txn, block)?;
-    count_win(&txn, block)?;
-    Ok(txn.commit()?)
-}
-
-fn count_win(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    let (mut wins, key) = (txn.open_table(WINS)?, winner_key(block.winner()));
-    let won = wins.get(key.as_slice())?.map_or(0, |won| won.value()).saturating_add(1);
-    wins.insert(key.as_slice(), won)?;
-    Ok(())
-}
-
-fn write_block(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    let (height, hash) = (block.header().height, block.hash());
-    txn.open_table(BLOCKS)?.insert(height.0, block.to_bytes().as_slice())?;
-    txn.open_table(HASHES)?.insert(&hash.0, height.0)?;
-    let mut meta = txn.open_table(META)?;
-    meta.insert(KEY_TIP, codec::encode(&(height, hash)).as_slice())?;
-    meta.insert(KEY_SUPPLY, &block.supply().units().to_le_bytes()[..])?;
-    Ok(())
-}
-
-/// The transactions of a block with their places, in order.
-fn placed(block: &CheckedBlock) -> impl Iterator<Item = (u32, u32, &super::CheckedTransaction)> {
-    let mut next = fixed_bytes(block.proofs());
-    (0_u32..).zip(block.transactions()).map(move |(index, transaction)| {
-        let offset = u32::try_from(next).expect("a block has less than 4 GiB");
-        next = next.saturating_add(transaction.bytes().len() as u64);
-        (index, offset, &**transaction)
-    })
-}
-
-/// Writes in order of key: neighbours in the tree are then touched once.
-fn write_transactions(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    let height = block.header().height.0;
-    let mut entries: Vec<_> =
-        placed(block).map(|(index, offset, t)| (t.id(), index, offset)).collect();
-    entries.sort_unstable();
-    let mut table = txn.open_table(TRANSACTIONS)?;
-    for (id, index, offset) in entries {
-        table.insert(&id.0, (height, index, offset))?;
-    }
-    Ok(())
-}
-
-fn write_history(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    let mut entries = HashMap::new();
-    for (index, offset, transaction) in placed(block) {
-        let mut touch = |address, received: Amount| {
-            let (sum, _) = entries.entry((address, index)).or_insert((0_u64, offset));
-            *sum = sum.saturating_add(received.units());
-        };
-        touch(transaction.sender(), Amount::ZERO);
-        transaction.payments().for_each(|payment| touch(payment.to, payment.amount));
-    }
-    if let Some(winner) = block.winner() {
-        entries.insert((winner.miner.address, REWARD_INDEX), (block.income().units(), 0));
-    }
-    let mut entries: Vec<_> = entries.into_iter().collect();
-    entries.sort_unstable();
-    let mut table = txn.open_table(HISTORY)?;
-    let height = block.header().height;
-    for ((address, index), value) in entries {
-        table.insert(&history_key(&address, Place { height, index }), value)?;
-    }
-    Ok(())
-}
-
-fn write_accounts(txn: &WriteTransaction, block: &CheckedBlock) -> Result<(), StoreError> {
-    let mut table = txn.open_table(ACCOUNTS)?;
-    for change in block.changes() {
-        if change.new.is_empty() {
-            table.remove(&change.address.0)?;
-        } else {
-            table.insert(&change.address.0, (change.new.balance.units(), change.new.sequence))?;
-        }
-    }
-    Ok(())
 }

@@ -51,6 +51,16 @@ impl Wins {
             None => self.none = won,
         }
     }
+
+    /// Blocks won by this winner, or without one.
+    pub(super) fn of(&self, winner: Option<&ProofEntry>) -> u64 {
+        match winner {
+            Some(entry) => {
+                self.by_miner.get(&(entry.proof.kind, entry.miner)).copied().unwrap_or(0)
+            }
+            None => self.none,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

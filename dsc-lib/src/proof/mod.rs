@@ -15,7 +15,7 @@ mod budget;
 mod direct;
 mod entry;
 mod error;
-mod file;
+pub(crate) mod file;
 mod identity;
 mod memory;
 mod pages;

@@ -22,8 +22,8 @@ pub(super) struct Import {
     /// Exported chain to read
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Ledger file to write [default: the one in the data folder]
-    #[arg(long, value_name = "FILE")]
+    /// Folder of the ledger to write [default: the one in the data folder]
+    #[arg(long, value_name = "FOLDER")]
     ledger: Option<PathBuf>,
     #[command(flatten)]
     chain: ChainArgs,

@@ -1,11 +1,11 @@
-//! Where the blocks of a chain come from: a server, a ledger's file, or an exported chain.
+//! Where the blocks of a chain come from: a server, a ledger's folder, or an exported chain.
 //!
 //! # Invariants
 //!
 //! 1. At most one answer of a server, or one block of a file, is in memory.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
     sync::{
@@ -20,7 +20,8 @@ use dsc_lib::{
     codec::{self, List},
     genesis::Chain,
     hash::Digest,
-    ledger::{Import, ImportError, Ledger},
+    ledger::{Import, ImportError, Ledger, OpenError, OpenOptions},
+    proof::Progress,
     role::blockchain::Info,
     units::Height,
 };
@@ -39,42 +40,40 @@ pub(super) struct SourceArgs {
     /// Read the ledger in the data folder; no server may be using it
     #[arg(long, conflicts_with = "ledger")]
     offline: bool,
-    /// Read this ledger file; no server may be using it
-    #[arg(long, value_name = "FILE")]
+    /// Read the ledger in this folder; no server may be using it
+    #[arg(long, value_name = "FOLDER")]
     ledger: Option<PathBuf>,
 }
 
 impl SourceArgs {
-    /// The ledger's file, if one is meant.
+    /// The ledger's folder, if one is meant.
     pub(super) fn ledger(&self, context: &Context<'_>) -> Option<PathBuf> {
         self.ledger.clone().or_else(|| self.offline.then(|| default_ledger(context)))
     }
 }
 
-/// Where the blockchain role keeps its ledger.
+/// The folder in which the blockchain role keeps its ledger.
 pub(super) fn default_ledger(context: &Context<'_>) -> PathBuf {
-    context.config.path("general.data_dir").join("blockchain").join("ledger.redb")
+    context.config.path("general.data_dir").join("blockchain").join("ledger")
 }
 
-/// Opens a ledger that exists; it has to be of the chain that is asked for.
-pub(super) fn open_ledger(path: &Path, asked: &ChainArgs) -> Result<Ledger, Failure> {
+/// Opens a ledger that exists, for reading; it has to be of the chain that is asked for.
+pub(super) fn open_ledger(
+    path: &Path,
+    asked: &ChainArgs,
+    progress: &dyn Progress,
+) -> Result<Ledger, Failure> {
     let chain = asked.genesis.as_deref().map(network::read_genesis).transpose()?;
-    if !path.exists() {
-        let message = format!("there is no ledger at {}", path.display());
-        return Err(Failure::not_found("ledger-not-found", message)
-            .with_hint("name it with --ledger FILE, or leave --offline out to ask a server"));
-    }
-    refuse_empty(path)?;
-    Ok(Ledger::open(path, chain)?)
-}
-
-/// Opening a ledger makes one of an empty file, and whoever looks at a file does not want that.
-fn refuse_empty(path: &Path) -> Result<(), Failure> {
-    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        return Err(Failure::corrupt("ledger-empty", format!("{} is empty", path.display()))
-            .with_hint("name the file `ledger.redb` of a blockchain server's folder"));
-    }
-    Ok(())
+    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    let tell = |done, total| progress.update("open", done, total);
+    Ledger::open_with(path, chain, options, tell).map_err(|error| match error {
+        OpenError::Missing => {
+            let message = format!("there is no ledger at {}", path.display());
+            Failure::not_found("ledger-not-found", message)
+                .with_hint("name it with --ledger FOLDER, or leave --offline out to ask a server")
+        }
+        error => error.into(),
+    })
 }
 
 /// The blockchain server, and its chain.

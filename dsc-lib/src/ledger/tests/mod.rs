@@ -1,9 +1,12 @@
 //! One test for each rule, in the files below; what they share is here.
 
+mod crash;
 mod disk;
 mod files;
+mod index;
 mod messages;
 mod outcome;
+mod reads;
 mod rules;
 
 use super::*;
@@ -42,4 +45,9 @@ fn ledger_with_a_block() -> (Ledger, CheckedBlock) {
 /// A payment of Alice's or another's to Bob.
 fn pay(from: &SecretKey, sequence: u64, coins: u64) -> Transaction {
     crate::testing::pay(from, sequence, address(&BOB), coins)
+}
+
+/// Whether a file of a ledger is a run of its index.
+fn is_run(name: &str) -> bool {
+    name.split('.').next_back() == Some("run")
 }
