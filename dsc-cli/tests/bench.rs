@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Dsc;
+use common::{Dsc, Network};
 use serde_json::Value;
 
 const SMALLEST: &str =
@@ -169,4 +169,83 @@ fn what_cannot_be_measured_is_refused() {
     dsc.fails(10, "not-enough-memory", &words(small));
     // Before anything is measured: one round of this would take hours.
     dsc.fails(10, "not-enough-memory", &words("bench proof --m 20 --memory 1MiB --time 1h"));
+}
+
+#[test]
+fn the_tables_have_their_rows_and_plug_into_reports_and_comparisons() {
+    let dsc = Dsc::offline();
+    let run = "bench tables --profile ci --proof work --clients 2 --transactions 300 \
+               --block-time 100ms --latency-time 300ms --batch 100 --folder . --out results.jsonl";
+    let found = dsc.json("dsc.bench.tables/1", &words(run));
+    assert_eq!(found["supply_ok"], true);
+    positive(&found, "machine.cores");
+    positive(&found, "signing.signed_per_second");
+    let rows = |field: &str| found[field].as_array().unwrap().clone();
+    assert_eq!((rows("single").len(), rows("send_many").len()), (2, 2));
+    let processes: Vec<_> = rows("rows").iter().map(|row| row["processes"].clone()).collect();
+    assert_eq!(processes, ["one", "six"]);
+    for row in rows("rows") {
+        assert_eq!((&row["proof"], &row["clients"]), (&"work".into(), &2.into()));
+        assert_eq!((&row["transactions"], &row["confirmed"]), (&300.into(), &300.into()));
+        for field in ["tx_per_second", "submit_tx_per_second", "blocks", "cpu_s", "peak_mib"] {
+            positive(&row, field);
+        }
+        let latency = |field: &str| positive(&row, &format!("latency_s.{field}"));
+        assert!(latency("min") <= latency("avg") && latency("avg") <= latency("max"));
+        assert!(latency("min") <= latency("p50") && latency("p50") <= latency("p99"));
+    }
+    let report = dsc.text(&words("bench report results.jsonl"));
+    assert!(report.contains("### Latency and throughput: work, six\n\n| clients |"), "{report}");
+    assert!(report.contains("| 160-274 |"), "{report}");
+    let csv = dsc.text(&words("bench report results.jsonl --format csv"));
+    assert!(
+        csv.contains(",\"rows[processes=one,proof=work,clients=2].tx_per_second\",1/s,"),
+        "{csv}"
+    );
+    let svg = dsc.text(&words("bench report results.jsonl --format svg"));
+    assert!(svg.contains("confirmed, processes one"), "{svg}");
+    let compared =
+        dsc.json("dsc.bench.compare/1", &words("bench compare results.jsonl results.jsonl"));
+    assert!(compared["figures"].as_array().unwrap().len() > 10);
+    // No ledger is left behind.
+    let names = fs::read_dir(dsc.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("dsc-bench")));
+}
+
+#[test]
+fn tables_that_take_hours_are_not_started_unasked() {
+    let dsc = Dsc::offline();
+    let (message, hint) = dsc.fails(2, "usage", &words("bench tables --profile paper"));
+    assert!(message.contains("was not confirmed") && hint.contains("--yes"), "{message}");
+    dsc.fails(2, "usage", &words("bench tables --clients 11"));
+    dsc.fails(3, "file-not-found", &words("bench tables --profile ci --folder none"));
+}
+
+#[test]
+fn a_running_network_is_loaded_in_every_way() {
+    let network = Network::shared();
+    let dsc = Dsc::on(&network);
+    let load = |args: &str| {
+        let found = dsc.json("dsc.bench.load/1", &words(&format!("bench load {args}")));
+        for path in ["load.tx_per_second", "load.latency_s.max", "load.answer_s.p50"] {
+            positive(&found, path);
+        }
+        found["load"].clone()
+    };
+    let closed = load("--transactions 60 --clients 3 --batch 7 --payments 2 --recipients 5");
+    assert_eq!((&closed["confirmed"], &closed["requests"]), (&60.into(), &9.into()));
+    let open = load("--transactions 40 --rate 200 --batch 4 --seed 1");
+    assert_eq!(open["confirmed"], 40);
+    assert!(positive(&open, "seconds") > 0.17, "the last batch was due after 180 ms: {open}");
+    let one_by_one = load("--transactions 4 --clients 2 --wait --seed 2");
+    assert_eq!((&one_by_one["confirmed"], &one_by_one["requests"]), (&4.into(), &4.into()));
+
+    dsc.write("pay.csv", format!("{},1\n", network.accounts[0]).repeat(3));
+    let sign = "wallet sign --file pay.csv --out signed --per-transaction 1 --dev-account 5";
+    dsc.json("dsc.signed/1", &words(sign));
+    assert_eq!(load("--file signed")["confirmed"], 3);
+
+    dsc.fails(2, "usage", &words("bench load --rate 0"));
+    dsc.fails(2, "usage", &words("bench load --wait --rate 10"));
+    Dsc::offline().fails(6, "cannot-connect", &words("bench load"));
 }

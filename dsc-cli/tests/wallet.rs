@@ -143,6 +143,54 @@ fn the_same_signed_bytes_pay_once() {
 }
 
 #[test]
+fn a_prepared_file_is_signed_without_a_network_and_sent_once() {
+    let network = Network::shared();
+    let (dsc, near) = (Dsc::offline(), Dsc::on(&network));
+    let to = near.create("dora");
+    dsc.write("pay.csv", format!("{to},0.01\n").repeat(7));
+    let genesis = network.genesis();
+    let sign = "wallet sign --file pay.csv --out signed --per-transaction 2 --dev-account 9";
+    let place = ["--genesis", genesis.to_str().unwrap(), "--sequence", "0", "--expires", "5000"];
+    let sign = [&sign.split(' ').collect::<Vec<_>>()[..], &place].concat();
+    let signed = dsc.json("dsc.signed/1", &sign);
+    assert_eq!((&signed["transactions"], &signed["payments"]), (&4.into(), &7.into()));
+    dsc.fails(4, "file-exists", &sign);
+
+    let text = fs::read_to_string(dsc.path("signed")).unwrap();
+    near.write("signed", &text);
+    for _ in 0..2 {
+        let sent = near.json("dsc.submitted/1", &["wallet", "submit", "signed", "--batch", "3"]);
+        assert_eq!((&sent["confirmed"], &sent["rejected"]), (&4.into(), &0.into()));
+        assert_eq!(
+            (&sent["results"][3]["line"], &sent["results"][3]["state"]),
+            (&5.into(), &"confirmed".into())
+        );
+    }
+    assert_eq!(near.balance("dora"), "0.07");
+
+    // Nothing is sent of a file with a wrong line, and a taken sequence is told by line.
+    let cut = text.trim_end().rsplit_once('\n').unwrap().0;
+    near.write("cut", format!("{cut}\n{{\"id\":\"\"}}\n"));
+    near.fails(8, "prepared-malformed", &["wallet", "submit", "cut"]);
+    near.write("other", text.replacen(text.split('"').nth(7).unwrap(), UNKNOWN, 1));
+    near.fails(4, "wrong-chain", &["wallet", "submit", "other"]);
+    near.write("one.csv", format!("{to},0.02\n"));
+    let again = [&sign[..], &["--file", "one.csv", "--out", "again"]].concat();
+    assert!(!near.run(&again).status.success(), "a flag is given once");
+    let again: Vec<_> = sign
+        .iter()
+        .map(|word| match *word {
+            "pay.csv" => "one.csv",
+            "signed" => "again",
+            other => other,
+        })
+        .collect();
+    near.json("dsc.signed/1", &again);
+    let (message, _) = near.fails(4, "transactions-rejected", &["wallet", "submit", "@again"]);
+    assert!(message.contains("1 of 1 transactions were rejected; line 2: "), "{message}");
+}
+
+#[test]
 fn a_wait_that_ends_names_the_command_that_tells_more() {
     let network = Network::shared();
     let dsc = Dsc::on(&network);

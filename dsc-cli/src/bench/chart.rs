@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::{
     record::Record,
-    schema::{Found, Ratio},
+    schema::{Found, Ratio, Unit},
     stats::float_of,
     table::digits,
 };
@@ -49,7 +49,10 @@ impl Panel {
             for found in record.schema.figures_in(&record.value) {
                 let section = found.path.split('.').next().unwrap_or_default();
                 for (label, value) in value(&found) {
-                    let label = format!("{section}: {label}");
+                    let label = match section.split_once('[') {
+                        None => format!("{section}: {label}"),
+                        Some(_) => label,
+                    };
                     let path = format!("{} {label}", found.path);
                     let place = rows.iter().position(|row| row.path == path).unwrap_or_else(|| {
                         rows.push(Row { path, label, values: vec![None; records.len()] });
@@ -117,7 +120,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Draws `records`; figures with neither baseline nor limit are left out.
+/// Draws `records`; of figures with neither baseline nor limit only rates of many rows.
 pub(super) fn svg(records: &[Record]) -> String {
     let times = |own: bool| {
         move |found: &Found| {
@@ -136,7 +139,14 @@ pub(super) fn svg(records: &[Record]) -> String {
             limit.map(|(limit, of)| (format!("{} / {}", found.label, limit.label), 100.0 * of));
         row.into_iter().collect()
     };
+    let rates = |found: &Found| {
+        let is_rate = found.figure.unit == Unit::PerSecond && found.figure.list.is_some();
+        let alone = found.figure.baselines.is_empty() && found.figure.limit.is_none();
+        let row = (is_rate && alone).then(|| (found.label.clone(), found.value));
+        row.into_iter().collect()
+    };
     let panels = [
+        Panel::new("Per second", "", 0.0, records, rates),
         Panel::new("Times the baseline of the same run", "x", 1.0, records, times(true)),
         Panel::new("Share of the limit", " %", 100.0, records, shares),
         Panel::new("Times one thread", "x", 1.0, records, times(false)),

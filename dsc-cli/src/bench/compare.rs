@@ -396,8 +396,13 @@ pub(super) mod tests {
 
     #[test]
     fn another_schema_is_never_compared() {
-        static OTHER: Schema =
-            Schema { name: "dsc.bench.other/1", title: "Other", work: &[], sections: &[] };
+        static OTHER: Schema = Schema {
+            name: "dsc.bench.other/1",
+            title: "Other",
+            work: &[],
+            sections: &[],
+            grids: &[],
+        };
         let old = Record { value: document(), schema: &OTHER };
         let failure = compare(&old, &record(document()), true).unwrap_err();
         assert_eq!((failure.code(), failure.exit() as u8), ("different-schemas", 4));

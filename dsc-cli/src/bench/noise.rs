@@ -44,7 +44,8 @@ impl Ticks {
         // The name of the program is in brackets and may hold anything.
         let (_, fields) = own.rsplit_once(')')?;
         let field = |index: usize| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
-        let own = field(11)? + field(12)?;
+        // Of this program and of the children that it has waited for.
+        let own = field(11)? + field(12)? + field(13)? + field(14)?;
         Some(Self { all: busy + idle + waiting + stolen, busy, stolen, own })
     }
 

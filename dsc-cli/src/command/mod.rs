@@ -13,6 +13,7 @@ mod input;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod pool;
+mod prepared;
 pub(crate) mod proof;
 mod remote;
 mod role;

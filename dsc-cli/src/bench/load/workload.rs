@@ -89,6 +89,15 @@ impl Workload {
         Ok(workload)
     }
 
+    /// Takes transactions that were signed before, encoded, one list for each client.
+    pub(crate) fn from_lanes(lanes: Vec<Vec<(Vec<u8>, TransactionId)>>) -> Self {
+        let mut workload = Self::default();
+        for lane in lanes {
+            workload.push_lane(lane);
+        }
+        workload
+    }
+
     fn push_lane(&mut self, signed: Vec<(Vec<u8>, TransactionId)>) {
         let first = self.ids.len();
         for (bytes, id) in signed {

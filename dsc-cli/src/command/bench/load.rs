@@ -1,16 +1,23 @@
 //! `dsc bench load`: transactions on a running network, at full speed or at a fixed rate.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use dsc_lib::{
-    keys::SecretKey,
+    genesis::Chain,
+    keys::{PublicKey, SecretKey},
     role::pool::NextSequence,
-    transaction::PAYMENTS_MAX,
+    transaction::{PAYMENTS_MAX, TransactionId},
     units::{Amount, Height},
 };
+use rayon::prelude::*;
 use serde_json::json;
 
-use super::super::{Context, role::ChainArgs, watched::Watched};
+use super::super::{
+    Context,
+    prepared::{self, Prepared},
+    role::ChainArgs,
+    watched::Watched,
+};
 use crate::{
     bench::{
         load::{self, Figures, Load, Outcome, Pace, Plan, Sender, Terms, Workload},
@@ -61,6 +68,9 @@ pub(super) struct Args {
     /// Recipients, in turn [default: another new address for every payment]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     recipients: Option<u64>,
+    /// Send what `dsc wallet sign --out` prepared instead, each sender's by one client
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["transactions", "payments", "recipients", "fee", "seed"])]
+    file: Option<PathBuf>,
     /// Coins that each transaction gives the winner of its block
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     fee: Amount,
@@ -89,7 +99,7 @@ impl Args {
     fn options(&self) -> serde_json::Value {
         let [batch, in_flight] = self.width();
         json!({
-            "clients": self.clients, "transactions": self.transactions, "batch": batch,
+            "clients": self.clients, "transactions": self.file.is_none().then_some(self.transactions), "batch": batch,
             "in_flight": in_flight, "rate": self.rate, "wait": self.wait, "payments": self.payments,
             "recipients": self.recipients, "fee": self.fee,
             "time_ms": self.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
@@ -125,16 +135,11 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     args.out.as_deref().map_or(Ok(()), record::check_appendable)?;
     let transport = Transport::from_config(&context.config)?;
     let chain = network::chain(args.chain.genesis.as_deref(), &transport.pool)?;
-    network::require_development(&chain, "`dsc bench load` with published accounts")?;
     if record::PROFILE == "debug" {
         note("this is a debug build: measure with `cargo build --release`");
     }
     let watched = Watched::new(context)?;
-    let (senders, height) = senders(args, &transport)?;
-    let begun = clock.elapsed();
-    let workload = Workload::sign(&chain.hash(), &senders, args.terms(height), &watched)?;
-    drop(senders);
-    let sign_s = clock.elapsed().saturating_sub(begun).as_secs_f64();
+    let (workload, sign_s) = workload(args, &chain, &transport, &watched)?;
     let machine = Machine::here(&std::env::temp_dir());
     let [batch, in_flight] = args.width();
     let plan = Plan {
@@ -153,13 +158,48 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let outcome = load::run(&plan, &watched, &watched.shutdown)?;
     let usage = (own.stop(), (!args.pids.is_empty()).then(|| servers.stop()));
     check(&outcome)?;
-    let load = Load::new(outcome, u64::from(args.payments), Some(sign_s), usage);
+    let load = Load::new(outcome, u64::from(args.payments), sign_s, usage);
     let figures = Figures { options: args.options(), load };
     let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }
     context.output.document(&measured)
+}
+
+/// What is sent, and how long it was signed if it was now.
+fn workload(
+    args: &Args,
+    chain: &Chain,
+    transport: &Transport,
+    watched: &Watched,
+) -> Result<(Workload, Option<f64>), Failure> {
+    if let Some(path) = &args.file {
+        let lanes = lanes(prepared::read(path, chain)?, usize::from(args.clients));
+        return Ok((Workload::from_lanes(lanes), None));
+    }
+    network::require_development(chain, "`dsc bench load` with published accounts")?;
+    let (senders, height) = senders(args, transport)?;
+    let clock = SystemClock::new();
+    let workload = Workload::sign(&chain.hash(), &senders, args.terms(height), watched)?;
+    Ok((workload, Some(clock.elapsed().as_secs_f64())))
+}
+
+/// One client's transactions, each with its id.
+type Lane = Vec<(Vec<u8>, TransactionId)>;
+
+/// Deals senders out to clients; a sender's transactions stay in the order of the file.
+fn lanes(prepared: Vec<Prepared>, clients: usize) -> Vec<Lane> {
+    let senders: Vec<_> = prepared.par_iter().map(|one| one.encoded.decode().sender).collect();
+    let mut known: HashMap<PublicKey, usize> = HashMap::new();
+    let mut lanes: Vec<Lane> = vec![Lane::new(); clients];
+    for (sender, Prepared { id, encoded, .. }) in senders.into_iter().zip(prepared) {
+        let next = known.len() % clients;
+        let client = *known.entry(sender).or_insert(next);
+        lanes[client].push((encoded.bytes().to_vec(), id));
+    }
+    lanes.retain(|lane| !lane.is_empty());
+    lanes
 }
 
 /// The published accounts that pay, each with the sequence that the pool names, and the height.

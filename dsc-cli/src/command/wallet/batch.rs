@@ -67,7 +67,7 @@ fn wrong(path: &Path, number: usize, what: impl fmt::Display) -> Failure {
 }
 
 /// Reads all payments, or says which line is wrong.
-fn read(path: &Path, prefix: Prefix) -> Result<Vec<Payment>, Failure> {
+pub(super) fn read(path: &Path, prefix: Prefix) -> Result<Vec<Payment>, Failure> {
     if path == Path::new("-") {
         return parse(path, io::stdin().lock(), prefix);
     }
@@ -152,7 +152,7 @@ pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Fa
     let remote = Remote::of_pool(&args.chain, context)?;
     let payments = read(&args.file, remote.chain.prefix())?;
     let amount = sum(&payments, Amount::ZERO)?;
-    let key = args.payer.key(&remote)?;
+    let key = args.payer.key(&remote.chain, &remote.keystore())?;
     let parts: Vec<Payments> = payments
         .chunks(PAYMENTS_MAX)
         .map(|part| Payments::new(part.to_vec()))
@@ -211,9 +211,11 @@ fn stopped(failure: &Failure, before: usize, count: usize) -> Failure {
 
 fn sum(payments: &[Payment], fees: Amount) -> Result<Amount, Failure> {
     let amounts = payments.iter().map(|payment| payment.amount);
-    Amount::checked_sum(amounts.chain([fees])).ok_or_else(|| {
-        Failure::rejected("amount-overflow", "the payments together exceed all coins there can be")
-    })
+    Amount::checked_sum(amounts.chain([fees])).ok_or_else(too_much)
+}
+
+pub(super) fn too_much() -> Failure {
+    Failure::rejected("amount-overflow", "the payments together exceed all coins there can be")
 }
 
 /// Finds out before the first transaction that the coins do not suffice for the last.

@@ -11,6 +11,8 @@ mod batch;
 mod keys;
 mod payer;
 mod send;
+mod sign;
+mod submit;
 
 use std::path::PathBuf;
 
@@ -55,10 +57,10 @@ enum Verb {
     Send(send::Send),
     /// Pay everybody in a file, up to 256 in one transaction
     SendMany(batch::SendMany),
-    /// Sign a payment without sending it
-    Sign(send::Sign),
-    /// Send a signed transaction; sending one again changes nothing
-    Submit(send::Submit),
+    /// Sign a payment, or those in a file, without sending anything
+    Sign(sign::Sign),
+    /// Send a signed transaction or a prepared file; sending one again changes nothing
+    Submit(submit::Submit),
     /// Tell how a transaction stands
     Transaction(tx::Id),
 }
@@ -77,8 +79,8 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         Verb::Faucet(args) => accounts::faucet(args, context),
         Verb::Send(args) => send::send(args, context),
         Verb::SendMany(args) => batch::send_many(args, context),
-        Verb::Sign(args) => send::sign(args, context),
-        Verb::Submit(args) => send::submit(args, context),
+        Verb::Sign(args) => sign::sign(args, context),
+        Verb::Submit(args) => submit::submit(args, context),
         Verb::Transaction(args) => tx::status(args, context),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dsc_lib::{genesis::Chain, keys::SecretKey};
 
 use super::{KeyName, PassphraseArgs};
-use crate::{command::remote::Remote, exit::Failure, key_file, keystore::Keystore, network};
+use crate::{exit::Failure, key_file, keystore::Keystore, network};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PayerArgs {
@@ -24,15 +24,15 @@ pub(super) struct PayerArgs {
 
 impl PayerArgs {
     /// The key that pays; asks for its passphrase if it has one.
-    pub(super) fn key(&self, remote: &Remote<'_>) -> Result<SecretKey, Failure> {
+    pub(super) fn key(&self, chain: &Chain, keystore: &Keystore) -> Result<SecretKey, Failure> {
         if let Some(index) = self.dev_account {
-            return dev_account(index, &remote.chain);
+            return dev_account(index, chain);
         }
         let key = match &self.key {
             Some(path) => key_file::read(path, &self.passphrase.source()?)?,
-            None => self.kept(&remote.keystore())?,
+            None => self.kept(keystore)?,
         };
-        refuse_published(&key, &remote.chain)?;
+        refuse_published(&key, chain)?;
         Ok(key)
     }
 

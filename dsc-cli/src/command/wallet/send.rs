@@ -1,19 +1,12 @@
 //! One payment: signed, sent and followed until the ledger has it.
 
-use std::fmt;
-
 use dsc_lib::{
-    codec,
     hash::Digest,
     mempool::Status,
-    role::{
-        pool::NextSequence,
-        wallet::{End, Order, Payment as Sending},
-    },
-    transaction::{Draft, Memo, Payment, Payments, Transaction},
-    units::{Amount, Height},
+    role::wallet::{End, Order, Payment as Sending},
+    transaction::{Memo, Payment, Payments},
+    units::Amount,
 };
-use serde::Serialize;
 
 use super::{Context, payer::PayerArgs};
 use crate::{
@@ -24,7 +17,6 @@ use crate::{
         tx::TransactionDocument,
     },
     exit::Failure,
-    output::Document,
     role::view::TransactionView,
 };
 
@@ -34,23 +26,6 @@ pub(super) struct Send {
     what: OrderArgs,
     #[command(flatten)]
     wait: Wait,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Sign {
-    #[command(flatten)]
-    what: OrderArgs,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Submit {
-    /// The signed transaction: hexadecimal, @FILE, or - for standard input
-    #[arg(value_name = "HEX|@FILE|-")]
-    transaction: String,
-    #[command(flatten)]
-    wait: Wait,
-    #[command(flatten)]
-    chain: ChainArgs,
 }
 
 /// Whom to pay how much.
@@ -78,10 +53,10 @@ pub(super) struct Terms {
     pub(super) fee: Amount,
     /// Text for the recipient, readable by everyone: 512 bytes at most
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = parse_memo)]
-    memo: Memo,
+    pub(super) memo: Memo,
     /// Heights from now within which it may get onto the ledger
     #[arg(long, value_name = "HEIGHTS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    lifetime: u64,
+    pub(super) lifetime: u64,
 }
 
 fn parse_memo(text: &str) -> Result<Memo, String> {
@@ -97,7 +72,10 @@ impl Terms {
 }
 
 /// Tells the amount from the recipient, in either order.
-fn tell_apart<'a>(first: &'a str, second: &'a str) -> Result<(Amount, &'a str), Failure> {
+pub(super) fn tell_apart<'a>(
+    first: &'a str,
+    second: &'a str,
+) -> Result<(Amount, &'a str), Failure> {
     let (amount, to) = match (first.parse::<Amount>(), second.parse::<Amount>()) {
         (Ok(amount), Err(_)) => (amount, second),
         (Err(_), Ok(amount)) => (amount, first),
@@ -145,29 +123,14 @@ impl OrderArgs {
 /// Pays somebody.
 pub(super) fn send(args: &Send, context: &Context<'_>) -> Result<(), Failure> {
     let (remote, payments) = args.what.open(context)?;
-    let key = args.what.payer.key(&remote)?;
+    let key = args.what.payer.key(&remote.chain, &remote.keystore())?;
     let order = args.what.terms.order(payments, args.wait.confirmations);
     let mut sending = Sending::new(remote.chain.clone(), key, order);
     follow(&remote, &mut sending, &args.wait, context)
 }
 
-/// Sends what was signed before.
-pub(super) fn submit(args: &Submit, context: &Context<'_>) -> Result<(), Failure> {
-    let transaction: Transaction = input::transaction(&args.transaction)?;
-    let remote = Remote::of_pool(&args.chain, context)?;
-    // A wrong signature is told before anything is sent; the pool would say the same.
-    if let Err(error) = transaction.clone().check(&remote.chain.hash()) {
-        let id = transaction.id(&remote.chain.hash());
-        let (code, reason) = (error.code().to_owned(), error.to_string());
-        return Err(refused(&id, &Status::Rejected { code, reason })
-            .unwrap_or_else(|| Failure::rejected("invalid-transaction", error)));
-    }
-    let confirmations = args.wait.confirmations;
-    let mut sending = Sending::resume(remote.chain.clone(), transaction, confirmations);
-    follow(&remote, &mut sending, &args.wait, context)
-}
-
-fn follow(
+/// Makes a payment's calls, and says how it stands then.
+pub(super) fn follow(
     remote: &Remote<'_>,
     sending: &mut Sending,
     wait: &Wait,
@@ -198,45 +161,6 @@ pub(super) fn outcome(sending: &Sending) -> Result<(Digest, Status), Failure> {
             _ => Status::Submitted,
         },
     ))
-}
-
-/// A signed transaction that was not sent.
-#[derive(Debug, Serialize)]
-struct Signed {
-    id: Digest,
-    bytes: String,
-    transaction: TransactionView,
-}
-
-impl Document for Signed {
-    const SCHEMA: &'static str = "dsc.tx.signed/1";
-
-    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.bytes)
-    }
-}
-
-/// Signs a payment; standard output is the transaction.
-pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
-    let (remote, payments) = args.what.open(context)?;
-    let key = args.what.payer.key(&remote)?;
-    let path = format!("/v1/accounts/{}", key.public().address());
-    let NextSequence { sequence, height } = remote.transport.pool.get_json(&path)?;
-    let Terms { fee, memo, lifetime } = &args.what.terms;
-    let draft = Draft {
-        sequence,
-        expires: Height(height.0.saturating_add(*lifetime)),
-        fee: *fee,
-        payments,
-        memo: memo.clone(),
-    };
-    let chain = remote.chain.hash();
-    let transaction = draft.sign(&chain, &key);
-    context.output.document(&Signed {
-        id: transaction.id(&chain),
-        bytes: hex::encode(codec::encode(&transaction)),
-        transaction: TransactionView::new(&remote.chain, &transaction),
-    })
 }
 
 #[cfg(test)]
