@@ -15,7 +15,9 @@ mod mont;
 #[cfg(test)]
 mod tests;
 
-use std::arch::x86_64::{__mmask8, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64, _mm512_setr_epi64};
+use std::arch::x86_64::{
+    __mmask8, _mm512_and_si512, _mm512_cmpeq_epi64_mask, _mm512_set1_epi64, _mm512_setr_epi64,
+};
 
 use rsa::sha2::{Digest, Sha256};
 
@@ -28,7 +30,11 @@ pub(super) const LANES: usize = 8;
 const SQUARINGS: usize = 16;
 
 /// Big-endian numbers, one for each lane.
-type Bytes = [[u8; MODULUS_LEN]; LANES];
+type Bytes<'a> = [&'a [u8; MODULUS_LEN]; LANES];
+
+const HASH_LEN: usize = 32;
+/// Limbs that hold a hash at the end of a number, or a part of it.
+const HASH_LIMBS: usize = (8 * HASH_LEN).div_ceil(LIMB_BITS as usize);
 
 /// A message as it is signed, up to its hash: the padding and the `DigestInfo` of SHA-256.
 const PADDED: [u8; MODULUS_LEN] = {
@@ -47,7 +53,6 @@ const PADDED: [u8; MODULUS_LEN] = {
     }
     padded
 };
-const HASH_LEN: usize = 32;
 
 /// Whether this CPU has the instructions.
 pub(super) fn available() -> bool {
@@ -68,18 +73,28 @@ pub(super) fn verify(claims: &[&Claim<'_>]) -> [bool; LANES] {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn verify_lanes(claims: &[&Claim<'_>]) -> __mmask8 {
-    let claim = |lane: usize| claims.get(lane).unwrap_or(&claims[0]);
-    let mut moduli = [[0; MODULUS_LEN]; LANES];
-    let (mut signatures, mut expected) = (moduli, [PADDED; LANES]);
-    for lane in 0..LANES {
-        let claim = claim(lane);
-        moduli[lane] = *claim.key.modulus();
-        signatures[lane] = claim.signature.0;
-        expected[lane][MODULUS_LEN - HASH_LEN..].copy_from_slice(&Sha256::digest(claim.message));
-    }
+    let claims: [_; LANES] = std::array::from_fn(|lane| claims.get(lane).unwrap_or(&claims[0]));
+    let moduli = claims.map(|claim| claim.key.modulus());
+    let signatures = claims.map(|claim| &claim.signature.0);
     let moduli = Moduli { inverse: inverses(&moduli), n: load(&moduli) };
     let power = raise(&load(&signatures), &moduli);
-    is_congruent(&power, &load(&expected), &moduli.n)
+    is_congruent(&power, &expected(&claims), &moduli.n)
+}
+
+/// Pads the hashes of the messages.
+#[target_feature(enable = "avx512f")]
+fn expected(claims: &[&&Claim<'_>; LANES]) -> Number {
+    let mut padded = [PADDED; LANES];
+    for (padded, claim) in padded.iter_mut().zip(claims) {
+        padded[MODULUS_LEN - HASH_LEN..].copy_from_slice(&Sha256::digest(claim.message));
+    }
+    let hashes: [_; HASH_LIMBS] = load(&padded.each_ref());
+    let mut number = [zero(); LIMBS];
+    for (i, limb) in number.iter_mut().enumerate() {
+        let alike = || _mm512_set1_epi64(limb_of(&PADDED, i));
+        *limb = hashes.get(i).copied().unwrap_or_else(alike);
+    }
+    number
 }
 
 /// Returns the signatures to the power 65537, below 2n.
@@ -93,28 +108,26 @@ fn raise(signatures: &Number, moduli: &Moduli) -> Number {
     mont::multiply(&power, signatures, moduli, &mut columns)
 }
 
-/// Splits numbers into limbs.
+/// Splits numbers into limbs, from the low end on.
 #[target_feature(enable = "avx512f")]
-fn load(numbers: &Bytes) -> Number {
-    let mut limbs = [[0; LANES]; LIMBS];
-    for (lane, number) in numbers.iter().enumerate() {
-        // Limbs start at multiples of 6.5 bytes; the last one is followed by nothing.
-        let mut bytes = [0; MODULUS_LEN + 8];
-        for (to, from) in bytes.iter_mut().zip(number.iter().rev()) {
-            *to = *from;
-        }
-        for (i, limb) in limbs.iter_mut().enumerate() {
-            let (at, shift) = (i * LIMB_BITS as usize / 8, i % 2 * 4);
-            let mut word = [0; 8];
-            word.copy_from_slice(&bytes[at..at + 8]);
-            limb[lane] = (i64::from_le_bytes(word) >> shift) & ((1 << LIMB_BITS) - 1);
-        }
+fn load<const COUNT: usize>(numbers: &Bytes<'_>) -> [Limb; COUNT] {
+    let mut limbs = [zero(); COUNT];
+    for (i, limb) in limbs.iter_mut().enumerate() {
+        *limb = vector(&numbers.map(|number| limb_of(number, i)));
     }
-    let mut number = [zero(); LIMBS];
-    for (to, from) in number.iter_mut().zip(&limbs) {
-        *to = vector(from);
-    }
-    number
+    limbs
+}
+
+/// The limb at a place of a big-endian number.
+#[inline]
+fn limb_of(number: &[u8; MODULUS_LEN], place: usize) -> i64 {
+    let bit = place * LIMB_BITS as usize;
+    // Of the 8 bytes from the limb's lowest on, or the 8 highest.
+    let above = (MODULUS_LEN - 8).saturating_sub(bit / 8);
+    let mut word = [0; 8];
+    word.copy_from_slice(&number[above..above + 8]);
+    let shift = bit - 8 * (MODULUS_LEN - 8 - above);
+    (u64::from_be_bytes(word) >> shift).cast_signed() & ((1 << LIMB_BITS) - 1)
 }
 
 #[target_feature(enable = "avx512f")]
@@ -125,7 +138,7 @@ fn vector(of: &[i64; LANES]) -> Limb {
 
 /// Returns -1/n modulo 2^52, with arbitrary bits above.
 #[target_feature(enable = "avx512f")]
-fn inverses(moduli: &Bytes) -> Limb {
+fn inverses(moduli: &Bytes<'_>) -> Limb {
     let mut inverses = [0; LANES];
     for (inverse, modulus) in inverses.iter_mut().zip(moduli) {
         let n = modulus.last_chunk().map_or(1, |low| i64::from_be_bytes(*low));
@@ -147,10 +160,10 @@ fn is_congruent(found: &Number, expected: &Number, n: &Number) -> __mmask8 {
     let limb = _mm512_set1_epi64((1 << LIMB_BITS) - 1);
     let limbs = found.iter().zip(expected).zip(n);
     for ((found, expected), n) in limbs {
-        let found = std::arch::x86_64::_mm512_and_si512(*found, limb);
+        let found = _mm512_and_si512(*found, limb);
         let sum = add(add(*expected, *n), carried);
         carried = carry(sum);
-        let sum = std::arch::x86_64::_mm512_and_si512(sum, limb);
+        let sum = _mm512_and_si512(sum, limb);
         same &= _mm512_cmpeq_epi64_mask(found, *expected);
         same_above &= _mm512_cmpeq_epi64_mask(found, sum);
     }

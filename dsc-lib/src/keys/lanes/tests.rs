@@ -10,7 +10,7 @@ use super::*;
 /// Eight numbers as the reference knows them.
 type Values = [BigUint; LANES];
 
-fn bytes(values: &Values) -> Bytes {
+fn bytes(values: &Values) -> [[u8; MODULUS_LEN]; LANES] {
     std::array::from_fn(|lane| {
         let digits = values[lane].to_bytes_be();
         let mut bytes = [0; MODULUS_LEN];
@@ -59,8 +59,9 @@ struct Found {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn compute(n: &Values, a: &Values, b: &Values) -> Found {
-    let moduli = Moduli { inverse: inverses(&bytes(n)), n: load(&bytes(n)) };
-    let (a, b) = (load(&bytes(a)), load(&bytes(b)));
+    let (n, a, b) = (bytes(n), bytes(a), bytes(b));
+    let moduli = Moduli { inverse: inverses(&n.each_ref()), n: load(&n.each_ref()) };
+    let (a, b) = (load(&a.each_ref()), load(&b.each_ref()));
     let (mut square, mut columns) = (a, [zero(); 2 * LIMBS]);
     mont::square(&mut square, &moduli, &mut columns);
     Found {
