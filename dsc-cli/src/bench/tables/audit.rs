@@ -31,7 +31,7 @@ pub(super) fn audit(
     chain: &Chain,
     expected: &HashSet<TransactionId>,
 ) -> Result<Audit, Failure> {
-    let ledger = Ledger::open(&folder.join("ledger.redb"), Some(chain.clone()))?;
+    let ledger = Ledger::open(&folder.join("ledger"), Some(chain.clone()))?;
     let summary = ledger.verify(|_, _| {});
     let summary = summary.map_err(|error| wrong("ledger-corrupt", error))?;
     let found = Found::read(&ledger, summary.blocks)?;
