@@ -15,7 +15,7 @@ use dsc_lib::{
     codec::{self, List},
     genesis::Chain,
     hash::Digest,
-    ledger::{Archive, Place, StoreError},
+    ledger::{Archive, Maintained, Place, StoreError},
     role::blockchain::{self, Blockchain, Inclusion, SubmitError},
     units::{Height, Millis},
 };
@@ -209,6 +209,7 @@ async fn submit(
     State(server): State<Server>,
     body: Bytes,
 ) -> Result<Json<blockchain::Accepted>, Problem> {
+    let archive = server.archive.clone();
     let work = move || {
         if let Ok((header, _)) = codec::decode_first::<Header>(&body) {
             refuse_ahead(header.time, SystemClock::new().unix())?;
@@ -216,7 +217,21 @@ async fn submit(
         let submitted = server.submit(&body);
         submitted.map_err(|error| submit_problem(&error))
     };
-    blocking(work).await.map(Json)
+    let answer = blocking(work).await.map(Json);
+    // Nobody waits for this: it goes on beside the answer.
+    drop(tokio::task::spawn_blocking(move || maintain(&archive)));
+    answer
+}
+
+/// Keeps the index of the ledger in order, so that no block has to wait for that.
+fn maintain(archive: &Archive) {
+    loop {
+        match archive.maintain() {
+            Ok(Maintained::More) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::error!(%error, "the ledger's index cannot be written"),
+        }
+    }
 }
 
 fn refuse_ahead(got: Millis, now: Millis) -> Result<(), Problem> {

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use crate::proof::file::{read_exact_at, write_all_at};
+use crate::proof::file::{drop_cache_of, read_exact_at, write_all_at};
 
 /// A folder with files in it; names have no separators.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -101,6 +101,10 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     ///
     /// What the system says; nobody knows then what is on disk.
     fn sync(&self) -> io::Result<()>;
+
+    /// Advises that these bytes, which were synced, will hardly be read soon: their memory is better
+    /// used for what is written next. By default nothing happens.
+    fn forget(&self, _offset: u64, _len: u64) {}
 }
 
 /// A folder of this machine, held against other processes.
@@ -193,6 +197,10 @@ impl DiskFile for Real {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget(&self, offset: u64, len: u64) {
+        drop_cache_of(&self.0, offset, len);
     }
 }
 

@@ -298,7 +298,11 @@ impl Archive {
     ///
     /// [`StoreError`] if the store fails, or is found damaged; no block is lost by that.
     pub fn maintain(&self) -> Result<Maintained, StoreError> {
-        if self.store.is_read_only() { Ok(Maintained::Done) } else { self.store.index.maintain() }
+        if self.store.is_read_only() {
+            return Ok(Maintained::Done);
+        }
+        self.store.log.forget_old();
+        self.store.index.maintain()
     }
 
     /// Writes all of the index that is in RAM, so that opening the ledger again checks no block.

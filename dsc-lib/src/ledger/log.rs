@@ -59,6 +59,8 @@ const HEIGHTS_AHEAD: u64 = 1 << 20;
 /// Bytes of a block under one checksum.
 const CHUNK: u32 = 16 << 10;
 const CHUNK_BYTES: usize = CHUNK as usize;
+/// Bytes at the end of the log that the system is to hold in memory.
+const CACHED_BYTES: u64 = 64 << 20;
 /// Bytes that are written at once: what fits the processor's cache.
 const WRITE_BYTES: usize = 64 * CHUNK_BYTES;
 
@@ -110,6 +112,8 @@ struct Tail {
     last: Option<Extent>,
     /// Why nothing can be appended any more.
     halted: Option<String>,
+    /// Up to where the system was advised to forget.
+    forgotten: u64,
 }
 
 /// The log, open.
@@ -257,7 +261,7 @@ impl Unread {
             torn.kept = Some(kept.map_err(StoreError::io("cut the block log"))?);
         }
         let synced = if read_only { None } else { Some(open_synced(disk)?) };
-        let tail = Mutex::new(Tail { end, height, hash, last, halted: None });
+        let tail = Mutex::new(Tail { end, height, hash, last, halted: None, forgotten: end });
         Ok((Log { file: self.file, synced, start: self.start, tail }, torn))
     }
 }
@@ -492,15 +496,26 @@ impl Log {
         if let Err(source) = self.file.sync() {
             return Err(halt(&mut tail, source).into());
         }
-        *tail = Tail {
-            end: extent.end(),
-            height: tail.height.next(),
-            hash: block.hash(),
-            last: Some(extent),
-            halted: None,
-        };
+        tail.end = extent.end();
+        tail.height = tail.height.next();
+        tail.hash = block.hash();
+        tail.last = Some(extent);
         self.note_synced(block.header().height, extent.end());
         Ok(extent)
+    }
+
+    /// Gives back the memory in which the system holds blocks that everybody has had time to fetch:
+    /// on some machines, virtual ones above all, memory that was not used before costs more than
+    /// the rest of an append.
+    pub(super) fn forget_old(&self) {
+        let mut tail = self.tail();
+        let (from, to) = (tail.forgotten, tail.end.saturating_sub(CACHED_BYTES));
+        if to > from {
+            tail.forgotten = to;
+            drop(tail);
+            // Pages that are partly within are kept, so neighbours overlap.
+            self.file.forget(from.saturating_sub(CHUNK_BYTES as u64), to.saturating_sub(from));
+        }
     }
 
     /// Takes back what was written of a record, so that the next try finds the file as it was.

@@ -48,6 +48,17 @@ pub(super) fn drop_cache(file: &File) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn drop_cache(_file: &File) {}
 
+/// Asks the system to forget what it has cached of `len` bytes from `offset` on; advice too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn drop_cache_of(file: &File, offset: u64, len: u64) {
+    if let Some(len) = std::num::NonZeroU64::new(len) {
+        let _ = rustix::fs::fadvise(file, offset, Some(len), rustix::fs::Advice::DontNeed);
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn drop_cache_of(_file: &File, _offset: u64, _len: u64) {}
+
 #[cfg(unix)]
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)

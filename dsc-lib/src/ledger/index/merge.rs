@@ -69,7 +69,7 @@ impl Merge {
         inputs: Vec<Arc<Run>>,
         id: u64,
     ) -> Result<Self, StoreError> {
-        let cursors = inputs.iter().map(|run| Cursor::new(run.clone()).map(Front::new));
+        let cursors = inputs.iter().map(|run| Cursor::last(run.clone()).map(Front::new));
         let fronts = cursors.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let writer = Writer::create(disk, kind, id).map_err(failed())?;
         Ok(Self { inputs, kind, id, level, fronts, writer })

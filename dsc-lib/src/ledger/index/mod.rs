@@ -19,7 +19,7 @@ mod table;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -220,9 +220,13 @@ impl Index {
         Ok(())
     }
 
-    /// Writes what is in RAM if it is enough, or goes on merging.
+    /// Writes what is in RAM if it is enough, or goes on merging; nothing while somebody else does.
     pub(super) fn maintain(&self) -> Result<Maintained, StoreError> {
-        let mut upkeep = self.upkeep();
+        let mut upkeep = match self.upkeep.try_lock() {
+            Ok(upkeep) => upkeep,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(Maintained::Done),
+        };
         self.flag(&mut upkeep)?;
         if self.is_full(1) {
             self.flush(&mut upkeep)?;

@@ -295,19 +295,33 @@ pub(super) struct Cursor {
     /// Where the present record is in `pages`, and how many follow it on its page.
     at: usize,
     left: usize,
-    /// The number of the page that the present record is on.
+    /// The number of the page that the present record is on, and of the first one in `pages`.
     page: u64,
+    first: u64,
+    /// Whether pages that were read are of no more use.
+    forget: bool,
 }
 
 impl Cursor {
     pub(super) fn new(run: Arc<Run>) -> Result<Self, StoreError> {
-        let mut cursor = Self { run, next: 0, pages: Vec::new(), at: 0, left: 0, page: 0 };
+        let (pages, forget) = (Vec::new(), false);
+        let mut cursor = Self { run, next: 0, pages, at: 0, left: 0, page: 0, first: 0, forget };
         cursor.read()?;
         Ok(cursor)
     }
 
+    /// A cursor for the last one to read this run, who will not need a page twice.
+    pub(super) fn last(run: Arc<Run>) -> Result<Self, StoreError> {
+        Ok(Self { forget: true, ..Self::new(run)? })
+    }
+
     /// Reads the next pages.
     fn read(&mut self) -> Result<(), StoreError> {
+        if self.forget {
+            let offset = self.first.saturating_mul(PAGE_BYTES as u64);
+            self.run.file.forget(offset, self.pages.len() as u64);
+        }
+        self.first = self.next;
         let left = self.run.name.pages().saturating_sub(self.next);
         let pages = usize::try_from(left).unwrap_or(BATCH).min(BATCH);
         self.pages = self.run.read(self.next, pages)?;
