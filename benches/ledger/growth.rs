@@ -159,7 +159,7 @@ impl Network {
         let block = self.draft(transactions);
         let bytes = block.to_bytes();
         // Each goes first in turn: who does finds the caches cold.
-        if self.ledger.state().round().height.0 % 2 == 0 {
+        if self.ledger.state().round().height.0.is_multiple_of(2) {
             let (append, append_cpu) = self.append(&bytes);
             return Cost { append, append_cpu, ..self.add(&block) };
         }

@@ -10,7 +10,7 @@ use std::{
 use dsc_lib::{
     genesis::Chain,
     keys::SecretKey,
-    ledger::{Ledger, Recovery},
+    ledger::{Ledger, OpenOptions, Recovery},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
@@ -138,7 +138,8 @@ pub(crate) fn blockchain(
     chain: Option<Chain>,
 ) -> Result<Running<Blockchain>, Failure> {
     let lock = own_folder(folder)?;
-    let ledger = Ledger::open(&folder.join("ledger"), chain)?;
+    let (path, options) = (folder.join("ledger"), OpenOptions::default());
+    let ledger = Ledger::open_with(&path, chain, options, opening_progress())?;
     tell_recovery(ledger.recovery());
     require_room(&host.limits, ledger.state().chain())?;
     let shared = Shared::new(Blockchain::new(ledger));
@@ -147,6 +148,21 @@ pub(crate) fn blockchain(
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     Ok(Running { shared, url, server, _lock: Some(lock) })
 }
+
+/// Logs each tenth of a long opening.
+fn opening_progress() -> impl FnMut(u64, u64) {
+    let mut last = 0;
+    move |done, total| {
+        let tenth = done.saturating_mul(10).checked_div(total).unwrap_or(10);
+        if tenth > last && total >= LONG_BYTES {
+            tracing::info!(done, total, "checking blocks that the ledger's index does not cover");
+        }
+        last = tenth;
+    }
+}
+
+/// Bytes of a log that take some time to check.
+const LONG_BYTES: u64 = 256 << 20;
 
 /// Logs what a crash or a lost index made necessary.
 fn tell_recovery(recovery: &Recovery) {

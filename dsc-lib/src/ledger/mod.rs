@@ -230,7 +230,7 @@ impl State {
         self.execute(header, proofs, transactions, &proven)
     }
 
-    /// [`State::check`] of an encoded block. One that [`State::remember`] was given in this process
+    /// [`State::check`] of an encoded block. One that was drafted in this process
     /// has its header and proofs checked again and nothing else worked out anew.
     ///
     /// # Errors
