@@ -435,9 +435,13 @@ mod tests {
     fn a_stored_block_moves_the_state_once() {
         let mut server = server();
         let block = next_block(server.ledger().state(), vec![], vec![]);
-        let mut stored = server.begin(block.to_bytes()).run().unwrap();
-        let accepted = server.finish(&mut stored).unwrap();
-        assert_eq!(server.finish(&mut stored).unwrap(), accepted, "once more moves nothing");
+        let [mut first, mut second] =
+            [(); 2].map(|()| server.begin(block.to_bytes()).run().unwrap());
+        let accepted = server.finish(&mut first).unwrap();
+        assert_eq!(server.finish(&mut first).unwrap(), accepted, "once more moves nothing");
+        let error = server.finish(&mut second).unwrap_err();
+        assert!(matches!(error, SubmitError::Stale(_)), "{error}");
+        assert_eq!(error.refusal().unwrap().code, "wrong-height");
         assert_eq!(server.ledger().state().height(), Some(Height(0)));
     }
 }
