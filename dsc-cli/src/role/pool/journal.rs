@@ -13,7 +13,7 @@
 //! of the bytes, and the bytes of one transaction, all little-endian.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -113,7 +113,7 @@ impl Journal {
         while self.segments.len() > 1 {
             let Some(oldest) = self.segments.front_mut() else { break };
             oldest.skip_ended(|id| find(id).is_none());
-            if oldest.ended < oldest.held.len() && !self.is_overgrown(pending_bytes) {
+            if !oldest.left().is_empty() && !self.is_overgrown(pending_bytes) {
                 break;
             }
             self.remove_oldest(&find)?;
@@ -133,11 +133,20 @@ impl Journal {
         find: impl Fn(&TransactionId) -> Option<Arc<CheckedTransaction>>,
     ) -> io::Result<()> {
         let Some(oldest) = self.segments.front() else { return Ok(()) };
-        let pending: Vec<_> = oldest.held.iter().skip(oldest.ended).filter_map(&find).collect();
         let path = path_of(&self.folder, oldest.number);
+        let pending: Vec<_> = self.only_in_oldest().filter_map(find).collect();
         self.append(&pending)?;
         self.segments.pop_front();
         fs::remove_file(path)
+    }
+
+    /// What the oldest segment holds and no later one, each once: one that was evicted and came again
+    /// is in several, and writing all of them anew would make the journal no smaller, for ever.
+    fn only_in_oldest(&self) -> impl Iterator<Item = &TransactionId> {
+        let left = self.segments.front().map_or(&[][..], Segment::left);
+        let later = self.segments.iter().skip(1).filter(|_| !left.is_empty());
+        let mut seen: HashSet<_> = later.flat_map(Segment::left).collect();
+        left.iter().filter(move |id| seen.insert(id))
     }
 
     fn start_segment(&mut self) -> io::Result<()> {
@@ -198,9 +207,13 @@ impl Segment {
         Ok(())
     }
 
+    /// The transactions after those at the front that have ended.
+    fn left(&self) -> &[TransactionId] {
+        self.held.get(self.ended..).unwrap_or_default()
+    }
+
     fn skip_ended(&mut self, has_ended: impl Fn(&TransactionId) -> bool) {
-        let rest = self.held.get(self.ended..).unwrap_or_default();
-        self.ended += rest.iter().take_while(|id| has_ended(id)).count();
+        self.ended += self.left().iter().take_while(|id| has_ended(id)).count();
     }
 }
 
@@ -401,5 +414,22 @@ mod tests {
         drop(journal);
         let left = read(&Journal::open(folder.path()).unwrap());
         assert!(left.contains(first.encoded()));
+    }
+
+    /// One that was evicted and submitted again is in the journal more than once.
+    #[test]
+    fn one_that_came_again_and_again_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        journal.segment_bytes = 1;
+        let (all, one) = (transactions(2), transactions(1));
+        journal.append(&all).unwrap();
+        (0..20).for_each(|_| journal.append(&one).unwrap());
+        let pending = |id: &TransactionId| all.iter().find(|t| t.id() == *id).cloned();
+        journal.retire(pending, 2 * one[0].bytes().len() as u64).unwrap();
+        assert!(numbers(folder.path()).unwrap().len() < 5);
+        drop(journal);
+        let left = read(&Journal::open(folder.path()).unwrap());
+        assert!(all.iter().all(|transaction| left.contains(transaction.encoded())));
     }
 }
