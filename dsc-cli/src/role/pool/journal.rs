@@ -140,8 +140,8 @@ impl Journal {
         fs::remove_file(path)
     }
 
-    /// What the oldest segment holds and no later one, each once: one that was evicted and came again
-    /// is in several, and writing all of them anew would make the journal no smaller, for ever.
+    /// What the oldest segment holds and no later one, each once. One that was evicted and came
+    /// again is in several, and writing each copy anew would make the journal no smaller, for ever.
     fn only_in_oldest(&self) -> impl Iterator<Item = &TransactionId> {
         let left = self.segments.front().map_or(&[][..], Segment::left);
         let later = self.segments.iter().skip(1).filter(|_| !left.is_empty());
@@ -167,7 +167,8 @@ impl Journal {
 impl Segment {
     fn create(folder: &Path, number: u64) -> io::Result<Self> {
         let path = path_of(folder, number);
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        // There may be one already, empty: of a start that failed after it had made the file.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         File::open(folder)?.sync_all()?;
         Ok(Self { number, file, len: 0, torn: false, held: Vec::new(), ended: 0 })
     }
@@ -431,5 +432,15 @@ mod tests {
         drop(journal);
         let left = read(&Journal::open(folder.path()).unwrap());
         assert!(all.iter().all(|transaction| left.contains(transaction.encoded())));
+    }
+
+    /// The file was made, and its folder could not be synced.
+    #[test]
+    fn a_segment_that_was_started_in_vain_is_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, all) = split(folder.path(), 2);
+        File::create(path_of(folder.path(), 2)).unwrap();
+        journal.append(&all[..1]).unwrap();
+        assert_eq!(numbers(folder.path()).unwrap(), [0, 1, 2]);
     }
 }
