@@ -93,6 +93,8 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, summary: &'s
 
 const COUNT: Kind = Kind::Count { min: 1, max: 1 << 20 };
 const MANY: Kind = Kind::Count { min: 1, max: 1 << 26 };
+/// A queue has to take the largest piece of a body that comes at once.
+const QUEUE: Kind = Kind::Count { min: 1 << 20, max: 1 << 30 };
 const BYTES: Kind = Kind::Count { min: 1 << 10, max: 1 << 30 };
 
 /// The forms of `--log-format`.
@@ -113,7 +115,7 @@ pub const KEYS: &[Key] = &[
     key("pool.bytes_max", BYTES, "268435456", "most bytes in transactions held"),
     key("pool.per_sender_max", MANY, "131072", "most transactions held of one sender"),
     key("pool.finished_max", MANY, "262144", "ended transactions remembered"),
-    key("pool.intake_bytes_max", BYTES, "33554432", "most bytes waiting to be checked and held"),
+    key("pool.intake_bytes_max", QUEUE, "33554432", "most bytes waiting to be checked and held"),
     key("metronome.url", Kind::Url, "http://127.0.0.1:7703", "where the metronome is reached"),
     key("metronome.listen", Kind::Listen, "127.0.0.1:7703", "where the metronome listens"),
     key("validator.listen", Kind::Listen, "127.0.0.1:7704", "where a validator listens"),

@@ -240,6 +240,9 @@ impl State {
     where
         E: From<DecodeError> + From<BlockError>,
     {
+        // Whoever has no key of a metronome costs a header, not a body.
+        let (header, _) = codec::decode_first::<Header>(bytes)?;
+        self.check_header(&header)?;
         if let Some(block) = self.chain.kept::<Drafts>().find(bytes) {
             let transactions = block.transactions.iter().map(|t| t.bytes().len() as u64).sum();
             let count = block.transactions.len();

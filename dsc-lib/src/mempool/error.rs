@@ -70,6 +70,11 @@ impl PoolError {
             Self::Full { .. } => "pool-full",
         }
     }
+
+    /// Whether the same transaction may be taken later, once others have ended.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::TooFarAhead { .. } | Self::SenderFull { .. } | Self::Full { .. })
+    }
 }
 
 /// Why a transaction that had been taken will not be confirmed.

@@ -14,7 +14,7 @@ use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
     genesis::Chain,
-    mempool::{Counts, Inserted, Limits, Mempool, PoolError, Status},
+    mempool::{Counts, Inserted, Limits, Mempool, Status},
     transaction::{CheckedTransaction, TransactionId},
     units::{Height, Millis},
 };
@@ -54,7 +54,7 @@ pub enum Outcome {
         /// Why.
         #[serde(flatten)]
         refusal: Refusal,
-        /// Whether the pool is full: the same transaction may be taken later.
+        /// Whether the same transaction may be taken later, once others have ended.
         retry: bool,
     },
 }
@@ -101,7 +101,7 @@ impl Pool {
             Ok(Inserted::Duplicate(status)) => Outcome::Known { id, status },
             Ok(_) => Outcome::Added { id },
             Err(error) => {
-                let retry = matches!(error, PoolError::Full { .. });
+                let retry = error.may_pass();
                 Outcome::Rejected { id, refusal: Refusal::new(error.code(), &error), retry }
             }
         }

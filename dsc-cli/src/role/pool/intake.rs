@@ -121,6 +121,12 @@ impl Intake {
         self.put(transactions, room.map_err(|_| gone())?)
     }
 
+    /// Lets the journal be shortened after what was handed in so far.
+    pub(super) fn tend(&self) {
+        // An empty batch goes the way of all others; nobody waits for what becomes of it.
+        drop(self.offer(Vec::new()));
+    }
+
     fn put(
         &self,
         transactions: Vec<Encoded>,
@@ -199,6 +205,7 @@ fn hold(holder: &Holder, rounds: &Receiver<Vec<Judged>>) {
             Err(problem) => vec![Err(problem); tickets.len()],
         };
         tickets.into_iter().zip(outcomes).for_each(|(ticket, outcomes)| ticket.answer(outcomes));
+        holder.retire();
     }
 }
 
@@ -220,10 +227,18 @@ impl Holder {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are held and not in the journal.
+    #[cfg(test)]
+    pub(super) fn unsynced_count(&self) -> usize {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Holds what was good, and puts it on disk before saying so.
     pub(super) fn hold(&self, batches: Vec<Vec<Verdict>>) -> Result<Vec<Vec<Outcome>>, Problem> {
         let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pool = self.pool.lock();
+        // What is on the ledger by now needs no journal: a disk that stays full does not fill memory.
+        unsynced.retain(|transaction| pool.find(&transaction.id()).is_some());
         let outcomes = batches
             .into_iter()
             .map(|batch| batch.into_iter().map(|v| hold_one(&mut pool, v, &mut unsynced)).collect())
@@ -236,9 +251,11 @@ impl Holder {
         Ok(outcomes)
     }
 
-    /// Removes from the journal what has ended.
-    pub(super) fn retire(&self, pool: &Pool) {
-        let retired = self.journal().retire(|id| pool.find(id).cloned(), pool.counts().bytes);
+    /// Removes from the journal what has ended. The pool is locked for each question only.
+    fn retire(&self) {
+        let pending_bytes = self.pool.lock().counts().bytes;
+        let find = |id: &TransactionId| self.pool.lock().find(id).cloned();
+        let retired = self.journal().retire(find, pending_bytes);
         if let Err(error) = retired {
             tracing::error!(%error, "the pool's journal cannot be shortened");
         }

@@ -5,6 +5,7 @@ mod journal;
 mod submission;
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -87,26 +88,29 @@ impl Server {
             return;
         }
         if !self.is_restored() {
-            self.restore(pool);
+            match self.restore(pool) {
+                Ok(()) => self.restored.store(true, Ordering::Release),
+                Err(error) => {
+                    // What is in it was acknowledged: it is tried again until it can be read.
+                    tracing::error!(%error, "a segment of the pool's journal cannot be read");
+                    return;
+                }
+            }
         }
-        self.holder.retire(pool);
+        self.intake.tend();
     }
 
     /// Takes in what the journal holds; what the ledger has meanwhile is refused and so forgotten.
-    fn restore(&self, pool: &mut Pool) {
+    fn restore(&self, pool: &mut Pool) -> io::Result<()> {
         let chain = pool.replica().state().chain().clone();
         let mut journal = self.holder.journal();
         for index in 0..journal.unread() {
-            let held = journal.read(index).unwrap_or_else(|error| {
-                tracing::error!(%error, "a segment of the pool's journal cannot be read");
-                Vec::new()
-            });
-            let checked = chain.checker().check_all(held).into_iter().flatten();
+            let checked = chain.checker().check_all(journal.read(index)?).into_iter().flatten();
             let held = checked.filter_map(|transaction| held_id(&pool.submit(transaction)));
             let held: Vec<_> = held.collect();
             journal.adopt(index, held.into_iter());
         }
-        self.restored.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn is_restored(&self) -> bool {
@@ -150,7 +154,10 @@ impl Server {
 /// The id of a transaction that the pool holds after all.
 fn held_id(outcome: &Outcome) -> Option<TransactionId> {
     match outcome {
-        Outcome::Added { id } => Some(*id),
+        Outcome::Added { id }
+        | Outcome::Known { id, status: Status::Submitted | Status::Unconfirmed { .. } } => {
+            Some(*id)
+        }
         _ => None,
     }
 }

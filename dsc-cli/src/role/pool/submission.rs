@@ -1,6 +1,6 @@
 //! `POST /v1/transactions`: a list of transactions, read while it comes in.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use axum::{
     extract::State,
@@ -23,8 +23,14 @@ use crate::{
     role::query::Asked,
 };
 
-/// Most transactions in one submission.
-pub(super) const COUNT_MAX: u64 = BLOCK_TRANSACTIONS_MAX as u64;
+/// Most transactions in one submission that is answered in brief.
+const COUNT_MAX: u64 = BLOCK_TRANSACTIONS_MAX as u64;
+/// Most transactions in one whose answer names each.
+const NAMED_MAX: u64 = 1 << 14;
+/// Most transactions that a brief answer names.
+const REJECTED_MAX: usize = 1000;
+/// Parts of a submission whose outcomes are waited for at once.
+const WAITING_MAX: usize = 8;
 
 /// How a submission is to be answered.
 #[derive(Debug, Deserialize)]
@@ -42,7 +48,9 @@ pub(crate) struct Brief {
     pub(crate) added: u64,
     /// How many were known already.
     pub(crate) known: u64,
-    /// Those that are not held, by their place in the submission.
+    /// How many are not held.
+    pub(crate) refused: u64,
+    /// The first thousand of those, by their place in the submission.
     pub(crate) rejected: Vec<Rejected>,
 }
 
@@ -54,13 +62,58 @@ pub(crate) struct Rejected {
     pub(crate) outcome: Outcome,
 }
 
+/// What has become of a submission so far.
+#[derive(Debug, Default)]
+struct Tally {
+    brief: Brief,
+    /// Every outcome, if each is wanted.
+    named: Option<Vec<Outcome>>,
+    /// How many were refused for want of room alone.
+    full: u64,
+}
+
+impl Tally {
+    fn count(&self) -> u64 {
+        let Brief { added, known, refused, .. } = self.brief;
+        added.saturating_add(known).saturating_add(refused)
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        let index = self.count();
+        match outcome {
+            Outcome::Added { .. } => self.brief.added += 1,
+            Outcome::Known { .. } => self.brief.known += 1,
+            _ => self.brief.refused += 1,
+        }
+        self.full += u64::from(matches!(outcome, Outcome::Rejected { retry: true, .. }));
+        if let Some(named) = &mut self.named {
+            named.push(outcome);
+        } else if matches!(outcome, Outcome::Rejected { .. })
+            && self.brief.rejected.len() < REJECTED_MAX
+        {
+            self.brief.rejected.push(Rejected { index, outcome });
+        }
+    }
+
+    fn answer(self) -> Result<Response, Problem> {
+        if self.full == self.count() {
+            return Err(Problem::too_many("pool-full", "the pool is full", RETRY_AFTER)
+                .with_hint("send the same transactions again later, or offer a higher fee"));
+        }
+        Ok(match self.named {
+            Some(named) => Json(named).into_response(),
+            None => Json(self.brief).into_response(),
+        })
+    }
+}
+
 /// Takes a list of transactions.
 pub(super) async fn submit(
     State(server): State<Arc<Server>>,
     Asked(wanted): Asked<Wanted>,
     mut inflow: Inflow,
 ) -> Response {
-    match receive(&server, &mut inflow).await.and_then(|outcomes| answer(outcomes, &wanted)) {
+    match receive(&server, &wanted, &mut inflow).await.and_then(Tally::answer) {
         Ok(response) => response,
         Err(problem) => {
             inflow.drain().await;
@@ -69,54 +122,49 @@ pub(super) async fn submit(
     }
 }
 
-fn answer(outcomes: Vec<Outcome>, wanted: &Wanted) -> Result<Response, Problem> {
-    let is_full = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { retry: true, .. });
-    if outcomes.iter().all(is_full) {
-        return Err(Problem::too_many("pool-full", "the pool is full", RETRY_AFTER)
-            .with_hint("send the same transactions again later, or offer a higher fee"));
-    }
-    Ok(if wanted.brief {
-        Json(brief(outcomes)).into_response()
-    } else {
-        Json(outcomes).into_response()
-    })
-}
-
-fn brief(outcomes: Vec<Outcome>) -> Brief {
-    let mut brief = Brief::default();
-    for (index, outcome) in (0..).zip(outcomes) {
-        match outcome {
-            Outcome::Added { .. } => brief.added += 1,
-            Outcome::Known { .. } => brief.known += 1,
-            outcome => brief.rejected.push(Rejected { index, outcome }),
-        }
-    }
-    brief
-}
-
 /// Reads the list, hands its parts to the pool as they come, and waits for what becomes of them.
-async fn receive(server: &Server, inflow: &mut Inflow) -> Result<Vec<Outcome>, Problem> {
+async fn receive(server: &Server, wanted: &Wanted, inflow: &mut Inflow) -> Result<Tally, Problem> {
     server.check_followed()?;
-    let (mut reader, mut parts) = (TransactionReader::new(COUNT_MAX), Vec::new());
-    let mut read = Ok(());
+    let count_max = if wanted.brief { COUNT_MAX } else { NAMED_MAX };
+    let mut tally = Tally { named: (!wanted.brief).then(Vec::new), ..Tally::default() };
+    let (mut reader, mut waiting) = (TransactionReader::new(count_max), VecDeque::new());
+    let (mut read, mut is_first) = (Ok(()), true);
     while let Some(bytes) = inflow.next().await? {
         let mut transactions = Vec::new();
         read = reader.push(&bytes, &mut transactions);
         if !transactions.is_empty() {
-            parts.push(hand_in(server, transactions, parts.is_empty()).await?);
+            waiting.push_back(hand_in(server, transactions, is_first).await?);
+            is_first = false;
         }
+        settle(&mut waiting, WAITING_MAX, &mut tally).await?;
         if read.is_err() {
             break;
         }
     }
-    let read = read.and_then(|()| reader.finish());
-    let outcomes = collect(parts).await?;
-    read.map_err(|error| malformed(&error, outcomes.len()))?;
-    if outcomes.is_empty() {
-        let reason = format!("0 elements, expected 1 to {COUNT_MAX}");
+    settle(&mut waiting, 0, &mut tally).await?;
+    read.and_then(|()| reader.finish()).map_err(|error| malformed(&error, tally.count()))?;
+    if tally.count() == 0 {
+        let reason = format!("0 elements, expected 1 to {count_max}");
         return Err(malformed(&DecodeError::Malformed { reason }, 0));
     }
-    Ok(outcomes)
+    Ok(tally)
+}
+
+/// Waits for the outcomes of the first parts until `left` are waited for.
+async fn settle(
+    waiting: &mut VecDeque<Answered>,
+    left: usize,
+    tally: &mut Tally,
+) -> Result<(), Problem> {
+    while waiting.len() > left
+        && let Some(part) = waiting.pop_front()
+    {
+        let outcomes = part.await.unwrap_or_else(|_| Err(intake::gone()))?;
+        for outcome in outcomes {
+            tally.add(outcome);
+        }
+    }
+    Ok(())
 }
 
 /// A submission that has not begun can be told to come back; one that has waits for its turn.
@@ -131,15 +179,7 @@ async fn hand_in(
     server.intake.put_when_free(transactions).await
 }
 
-async fn collect(parts: Vec<Answered>) -> Result<Vec<Outcome>, Problem> {
-    let mut outcomes = Vec::new();
-    for part in parts {
-        outcomes.extend(part.await.unwrap_or_else(|_| Err(intake::gone()))?);
-    }
-    Ok(outcomes)
-}
-
-fn malformed(error: &DecodeError, taken: usize) -> Problem {
+fn malformed(error: &DecodeError, taken: u64) -> Problem {
     let before = if taken == 0 { String::new() } else { format!(", {taken} before it were read") };
     Problem::malformed("not-canonical", format_args!("the transactions: {error}{before}"))
         .with_hint("docs/protocol.md describes the encoding; `dsc tx decode` reads it")

@@ -4,7 +4,7 @@ use dsc_lib::{
     ledger::Ledger,
     mempool,
     role::{Active, Answer, Next},
-    testing::{ALICE, BOB, address, chain, pay},
+    testing::{ALICE, BOB, address, chain, next_block, pay},
     units::Millis,
 };
 
@@ -195,4 +195,54 @@ fn what_the_journal_holds_is_held_again_after_a_restart() {
     server.follow(&mut pool);
     assert_eq!(pool.counts().submitted, 5);
     assert!(server.is_restored());
+}
+
+/// Whoever wants each outcome named may send fewer: the answer is held until it is read.
+#[test]
+fn a_long_submission_has_to_be_brief() {
+    let served = Served::start();
+    let head = (1_u64 << 15).to_le_bytes();
+    let error = served.submit::<Vec<Outcome>>("", &head).unwrap_err();
+    assert!(error.to_string().contains("expected 0 to 16384"), "{error}");
+    let error = served.submit::<submission::Brief>("?brief=true", &head).unwrap_err();
+    assert!(error.to_string().contains("end before the value"), "{error}");
+}
+
+/// A segment that cannot be read now may be read later: what is in it was acknowledged.
+#[test]
+fn a_segment_that_cannot_be_read_is_kept_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = opened(folder.path());
+    server.submit(vec![encoded(0)]).unwrap();
+    drop(server);
+    let server = opened(folder.path());
+    let (segment, aside) = (folder.path().join("0000000000.segment"), folder.path().join("aside"));
+    std::fs::rename(&segment, &aside).unwrap();
+    let mut pool = server.shared.lock();
+    follow_genesis(&mut pool);
+    server.follow(&mut pool);
+    assert!(!server.is_restored());
+    std::fs::rename(&aside, &segment).unwrap();
+    server.follow(&mut pool);
+    assert!(server.is_restored());
+    assert_eq!(pool.counts().submitted, 1);
+}
+
+/// On a disk that is full, what the ledger takes meanwhile is not kept for the journal.
+#[test]
+fn what_has_ended_is_not_kept_for_a_journal_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = opened(folder.path());
+    server.holder.journal().make_unwritable();
+    assert!(server.submit(vec![encoded(0)]).is_err());
+    let mut pool = server.shared.lock();
+    follow_genesis(&mut pool);
+    let block = next_block(pool.replica().state(), vec![], vec![encoded(0).decode()]);
+    pool.answer(Millis(0), Ok(Answer::Blocks(vec![block.to_bytes()])));
+    while let Next::Work(work) = pool.next(Millis(0)) {
+        pool.finish(Millis(0), work.run());
+    }
+    drop(pool);
+    assert!(server.submit(vec![encoded(1)]).is_err());
+    assert_eq!(server.holder.unsynced_count(), 1);
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::{
     block::{Block, BlockHash},
-    codec::List,
+    codec::{self, List},
     genesis::{BLOCK_TRANSACTIONS_MAX, Chain},
     ledger::{Archive, CheckedBlock, StoreError},
     transaction::TransactionId,
@@ -23,6 +23,8 @@ use crate::{
 pub const CONFIRMED_MAX: usize = 1 << 16;
 /// Bytes of one answer; one block is always given.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Bytes of older blocks read for one answer; one block is always read.
+const READ_BYTES_MAX: usize = 32 << 20;
 /// Bytes of recent blocks' ids kept in RAM.
 const RECENT_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a block without transactions: height, time, hash and the length of a list.
@@ -103,12 +105,13 @@ pub fn confirmed(
     recent: Vec<Arc<Confirmed>>,
     from: Height,
 ) -> Result<ConfirmedList, StoreError> {
-    let (mut listed, mut room) = (Vec::new(), ANSWER_BYTES_MAX);
+    let (mut listed, mut room, mut unread) = (Vec::new(), ANSWER_BYTES_MAX, READ_BYTES_MAX);
     let mut recent = recent.into_iter().peekable();
     for height in (from.0..).map(Height).take(CONFIRMED_MAX) {
         let block = match recent.next_if(|block| block.height == height) {
             Some(block) => Some(block),
-            None => stored(archive, chain, height)?,
+            None if unread == 0 => break,
+            None => stored(archive, chain, height, &mut unread)?,
         };
         let Some(block) = block.filter(|b| b.encoded_len() <= room || listed.is_empty()) else {
             break;
@@ -123,9 +126,13 @@ fn stored(
     archive: &Archive,
     chain: &Chain,
     height: Height,
+    unread: &mut usize,
 ) -> Result<Option<Arc<Confirmed>>, StoreError> {
-    let block = archive.block(height)?;
-    block.map(|block| Confirmed::of_stored(&block, chain).map(Arc::new)).transpose()
+    let Some(bytes) = archive.block_bytes(height)? else { return Ok(None) };
+    *unread = unread.saturating_sub(bytes.len());
+    let block: Block = codec::decode(&bytes)
+        .map_err(|error| StoreError::corrupt(format!("block {height}: {error}")))?;
+    Confirmed::of_stored(&block, chain).map(|confirmed| Some(Arc::new(confirmed)))
 }
 
 #[cfg(test)]
