@@ -49,14 +49,14 @@ pub(super) fn drop_cache(file: &File) {
 pub(super) fn drop_cache(_file: &File) {}
 
 /// Asks the system to forget what it has cached of `len` bytes from `offset` on; advice too.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(feature = "ledger", any(target_os = "linux", target_os = "android")))]
 pub(crate) fn drop_cache_of(file: &File, offset: u64, len: u64) {
     if let Some(len) = std::num::NonZeroU64::new(len) {
         let _ = rustix::fs::fadvise(file, offset, Some(len), rustix::fs::Advice::DontNeed);
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(feature = "ledger", not(any(target_os = "linux", target_os = "android"))))]
 pub(crate) fn drop_cache_of(_file: &File, _offset: u64, _len: u64) {}
 
 #[cfg(unix)]
