@@ -11,9 +11,9 @@
 //! All integers are little-endian, all checksums CRC-32C.
 //!
 //! ```text
-//! head    magic `DSCBLOCK` · format u16 · 0 u16 · len u32 · checksum u32 of all but itself
-//!         · canonical genesis, len bytes
-//! record  len u32 · height u64 · checksum u32 of both and of sums · sums · canonical block, len bytes
+//! head    magic `DSCBLOCK` . format u16 . 0 u16 . len u32 . checksum u32 of all but itself
+//!         . canonical genesis, len bytes
+//! record  len u32 . height u64 . checksum u32 of both and of sums . sums . canonical block, len bytes
 //! sums    one checksum u32 for each 16,384 bytes of the block, the last one perhaps shorter
 //! ```
 //!

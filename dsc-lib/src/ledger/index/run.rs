@@ -10,8 +10,8 @@
 //! ```text
 //! pages   16,384 bytes each: records, zeros, checksum u32 of run id, page number and the rest
 //! fences  one u64 for each page: the first 8 bytes of its first key, as a big-endian number
-//! foot    magic `DSCINDEX` · format u16 · kind u8 · 0 u8 · checksum u32 of fences · run id u64
-//!         · count of records u64 · checksum u32 of the foot before it
+//! foot    magic `DSCINDEX` . format u16 . kind u8 . 0 u8 . checksum u32 of fences . run id u64
+//!         . count of records u64 . checksum u32 of the foot before it
 //! ```
 
 use std::{
