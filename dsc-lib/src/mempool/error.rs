@@ -80,7 +80,7 @@ impl PoolError {
 /// Why a transaction that had been taken will not be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Rejection {
-    #[error("made room for transactions with a higher fee rate")]
+    #[error("made room for others: they pay a higher fee rate, or wait for no earlier one")]
     Evicted,
     #[error("replaced by {by}, which pays a higher fee rate")]
     Replaced { by: TransactionId },

@@ -233,7 +233,8 @@ fn a_full_pool_takes_only_what_beats_the_worst() {
     assert_eq!((f.pool.pending(), f.status(plan(0, 1, 10))), (before, None));
     let evicted = vec![f.id(plan(2, 0, 10))];
     assert_eq!(f.insert(plan(0, 1, 11)), Ok(Inserted::Added { evicted }));
-    let reason = "made room for transactions with a higher fee rate".to_owned();
+    let reason =
+        "made room for others: they pay a higher fee rate, or wait for no earlier one".to_owned();
     let rejected = Status::Rejected { code: "evicted".into(), reason };
     assert_eq!(f.status(plan(2, 0, 10)), Some(rejected));
 }
