@@ -57,7 +57,7 @@ pub(crate) struct Server {
     pub(crate) shared: Arc<Shared<Pool>>,
     holder: Arc<Holder>,
     intake: Intake,
-    /// Whether what the journal held when it was opened has been taken in.
+    /// Whether the ledger has been followed, and what the journal held has been taken in.
     restored: AtomicBool,
     faucet: Option<SecretKey>,
 }
@@ -73,7 +73,7 @@ impl Server {
     ) -> Result<Arc<Self>, Failure> {
         let journal =
             Journal::open(folder).map_err(|error| Failure::file("open", folder, &error))?;
-        let restored = AtomicBool::new(journal.unread() == 0);
+        let restored = AtomicBool::new(false);
         let chain = pool.replica().state().chain().clone();
         let shared = Shared::new(pool);
         let holder = Arc::new(Holder::new(shared.clone(), journal));
@@ -119,7 +119,7 @@ impl Server {
 
     /// A pool that has not followed the ledger would judge by balances of long ago.
     fn check_followed(&self) -> Result<(), Problem> {
-        if self.is_restored() && !self.shared.lock().replica().is_fresh() {
+        if self.is_restored() {
             return Ok(());
         }
         let problem = Problem::unavailable("not-ready", "the pool has not reached the ledger yet");

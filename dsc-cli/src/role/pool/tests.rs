@@ -78,7 +78,10 @@ impl Served {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = opened(folder.path());
-        follow_genesis(&mut server.shared.lock());
+        let mut pool = server.shared.lock();
+        follow_genesis(&mut pool);
+        server.follow(&mut pool);
+        drop(pool);
         let (limits, shutdown) = (Limits::default(), Shutdown::new());
         let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
         let (url, address, time) = (socket.url(), socket.address, Duration::from_secs(10));
