@@ -167,6 +167,16 @@ fn a_prepared_file_is_signed_without_a_network_and_sent_once() {
         );
     }
     assert_eq!(near.balance("dora"), "0.07");
+    let (message, _) = near.fails(3, "file-not-found", &["wallet", "submit", "no.signed"]);
+    assert!(message.contains("no.signed"), "{message}");
+    near.fails(2, "invalid-hex", &["wallet", "submit", "abc"]);
+    let deep = ["wallet", "submit", "signed", "--confirmations"];
+    near.json("dsc.submitted/1", &[&deep[..], &["3"]].concat());
+    let height = near.json("dsc.chain/1", &["chain", "info"])["height"].as_u64().unwrap();
+    let sent = near.json("dsc.submitted/1", &["wallet", "submit", "signed"]);
+    assert!(sent["results"][3]["height"].as_u64().unwrap() + 2 <= height, "{sent} {height}");
+    let late = [&deep[..], &["1000000", "--timeout", "300ms"]].concat();
+    near.fails(5, "not-confirmed", &late);
 
     // Nothing is sent of a file with a wrong line, and a taken sequence is told by line.
     let cut = text.trim_end().rsplit_once('\n').unwrap().0;
@@ -187,6 +197,21 @@ fn a_prepared_file_is_signed_without_a_network_and_sent_once() {
         .collect();
     near.json("dsc.signed/1", &again);
     let (message, _) = near.fails(4, "transactions-rejected", &["wallet", "submit", "@again"]);
+    // A line that has to wait for another does not hide that one is rejected.
+    let (head, line) = (text.lines().next().unwrap(), "again");
+    let used = fs::read_to_string(near.path(line)).unwrap();
+    let place = ["--sequence", "9", "--expires", "5000", "--genesis", genesis.to_str().unwrap()];
+    let ahead = "wallet sign --file one.csv --out ahead --dev-account 9";
+    near.json("dsc.signed/1", &[&ahead.split(' ').collect::<Vec<_>>()[..], &place].concat());
+    let ahead = fs::read_to_string(near.path("ahead")).unwrap();
+    let lines = [head, used.lines().nth(1).unwrap(), ahead.lines().nth(1).unwrap()];
+    near.write("both", lines.join("\n"));
+    let both = ["wallet", "submit", "both", "--timeout", "300ms"];
+    let error = near.error(4, "transactions-rejected", &both);
+    assert_eq!(
+        (error["faults"].as_array().unwrap().len(), &error["faults"][0]["line"]),
+        (1, &2.into())
+    );
     assert!(message.contains("1 of 1 transactions were rejected; line 2: "), "{message}");
 }
 

@@ -25,11 +25,13 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// The counters now, where the system keeps them.
-    pub(crate) fn now() -> Option<Self> {
-        let [system, own] =
-            ["/proc/stat", "/proc/self/stat"].map(|path| fs::read_to_string(path).ok());
-        Self::parse(&system?, &own?)
+    /// The counters now, where the system keeps them; what `servers` take is not by others.
+    pub(crate) fn now(servers: &[u32]) -> Option<Self> {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        let mut ticks = Self::parse(&read("/proc/stat")?, &read("/proc/self/stat")?)?;
+        let of = |server: &u32| own(&read(&format!("/proc/{server}/stat"))?);
+        ticks.own += servers.iter().filter_map(of).sum::<u64>();
+        Some(ticks)
     }
 
     fn parse(system: &str, own: &str) -> Option<Self> {
@@ -41,11 +43,7 @@ impl Ticks {
             return None;
         };
         let busy = user + nice + kernel + hard + soft;
-        // The name of the program is in brackets and may hold anything.
-        let (_, fields) = own.rsplit_once(')')?;
-        let field = |index: usize| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
-        // Of this program and of the children that it has waited for.
-        let own = field(11)? + field(12)? + field(13)? + field(14)?;
+        let own = self::own(own)?;
         Some(Self { all: busy + idle + waiting + stolen, busy, stolen, own })
     }
 
@@ -60,9 +58,17 @@ impl Ticks {
     }
 
     /// What happened since, until now.
-    pub(crate) fn until_now(self) -> Option<Noise> {
-        self.until(Self::now()?)
+    pub(crate) fn until_now(self, servers: &[u32]) -> Option<Noise> {
+        self.until(Self::now(servers)?)
     }
+}
+
+/// Ticks of a process and of the children that it has waited for.
+fn own(stat: &str) -> Option<u64> {
+    // The name of the program is in brackets and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let field = |index: usize| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
+    Some(field(11)? + field(12)? + field(13)? + field(14)?)
 }
 
 #[cfg(test)]

@@ -95,11 +95,13 @@ fn tables(record: &Record) -> Vec<(String, Table)> {
     let grids = grids.iter().flat_map(|grid| grid.tables(&record.value));
     let tables = grids.map(|(title, table)| (title, table.trimmed()));
     let of_section = |section: &&Section| {
-        let table = table(&section.figures_in(&record.value));
+        let mut figures = section.figures_in(&record.value);
+        // Those of lists are in their tables.
+        figures.retain(|found| record.schema.grids.is_empty() || found.figure.list.is_none());
+        let table = table(&figures);
         (!table.is_empty()).then(|| (title(section, record), table))
     };
-    let sections = sections.iter().filter(|_| record.schema.grids.is_empty());
-    tables.chain(sections.filter_map(|section| of_section(&section))).collect()
+    tables.chain(sections.iter().filter_map(|section| of_section(&section))).collect()
 }
 
 fn markdown(records: &[Record], f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -136,6 +136,8 @@ pub(crate) enum Unit {
     Plain,
     /// As well, without a point.
     Whole,
+    /// Yes or no, as one or zero.
+    Flag,
 }
 
 impl Unit {
@@ -156,6 +158,7 @@ impl Unit {
             Self::Number => digits(value),
             Self::Plain => format!("{value:.3}"),
             Self::Whole => format!("{value:.0}"),
+            Self::Flag => if value > 0.0 { "yes" } else { "no" }.to_owned(),
         }
     }
 
@@ -169,7 +172,9 @@ impl Unit {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "us",
             Self::Cycles => "cycles",
-            Self::Share | Self::Times | Self::Number | Self::Plain | Self::Whole => "1",
+            Self::Share | Self::Times | Self::Number | Self::Plain | Self::Whole | Self::Flag => {
+                "1"
+            }
             Self::Hertz => "Hz",
             Self::Seconds => "s",
         }
@@ -225,15 +230,10 @@ impl Grid {
 }
 
 impl Column {
-    /// Counts by name are added up.
     fn cell(&self, row: &Value) -> String {
         let found = at(row, self.field);
-        let sum = |counts: &serde_json::Map<String, Value>| {
-            counts.values().filter_map(Value::as_f64).fold(0.0, |sum, count| sum + count)
-        };
-        let number = found.as_f64().or_else(|| found.as_object().map(sum));
         let text = || found.as_str().unwrap_or_default().to_owned();
-        number.map_or_else(text, |number| self.unit.text(number))
+        number(found).map_or_else(text, |number| self.unit.text(number))
     }
 }
 
@@ -242,9 +242,19 @@ fn at<'v>(base: &'v Value, path: &str) -> &'v Value {
     path.split('.').filter(|field| !field.is_empty()).fold(base, |value, field| &value[field])
 }
 
+/// A number, a yes or no as one or zero, or the sum of counts by name.
+fn number(value: &Value) -> Option<f64> {
+    let sum = |counts: &serde_json::Map<String, Value>| {
+        counts.values().filter_map(Value::as_f64).fold(0.0, |sum, count| sum + count)
+    };
+    let flag = |is: bool| f64::from(u8::from(is));
+    let number = value.as_f64().or_else(|| value.as_bool().map(flag));
+    number.or_else(|| value.as_object().map(sum))
+}
+
 impl Found {
     fn read(base: &Value, figure: Figure, path: &str, suffix: &str) -> Option<Self> {
-        let number = |field: &str| at(base, field).as_f64();
+        let number = |field: &str| number(at(base, field));
         let spread = |field: &str| {
             let spread = &base["spread"][field];
             spread[0].as_f64().zip(spread[1].as_f64()).map(|(least, most)| [least, most])

@@ -82,12 +82,19 @@ pub(crate) fn write(path: &Path, chain: &Chain, signed: &[Encoded]) -> Result<()
     file.flush().and_then(|()| temporary.as_file().sync_all()).map_err(fault)?;
     drop(file);
     temporary.persist_noclobber(path).map(drop).map_err(|error| {
-        if error.error.kind() == std::io::ErrorKind::AlreadyExists {
-            return Failure::rejected("file-exists", format!("{} exists", path.display()))
-                .with_hint("choose another file, or remove this one");
-        }
-        fault(error.error)
+        let exists = error.error.kind() == std::io::ErrorKind::AlreadyExists;
+        if exists { file_exists(path) } else { fault(error.error) }
     })
+}
+
+/// Fails if there is a file at `path`: better before a long task than after.
+pub(crate) fn check_new(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_ok() { Err(file_exists(path)) } else { Ok(()) }
+}
+
+fn file_exists(path: &Path) -> Failure {
+    Failure::rejected("file-exists", format!("{} exists", path.display()))
+        .with_hint("choose another file, or remove this one")
 }
 
 /// Reads all of a file that was prepared for `chain`; signatures are not checked.

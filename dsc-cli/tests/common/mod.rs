@@ -148,10 +148,16 @@ impl Network {
 
     /// Starts a chain; it writes where it is to its standard output once everything runs.
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a chain of its own with these variables.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let args = "dev --port-base 0 --block-time 200ms --out /dev/stdout --progress none";
         let args: Vec<_> = args.split(' ').collect();
         let mut child = command(&args, folder.path())
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -27,10 +27,10 @@ use tokio::sync::watch;
 
 use self::{
     confirm::Confirmations,
-    submit::{Batch, Floor, Tally},
+    submit::{Batch, Client, Fate, Floor, Tally},
 };
 pub(crate) use self::{
-    schema::{Figures, Load, SCHEMA, Spread},
+    schema::{Figures, Load, SCHEMA, Signed, Spread},
     workload::{Sender, Terms, Workload},
 };
 use super::{measure::Draw, stats::float};
@@ -76,6 +76,8 @@ pub(crate) struct Outcome {
     /// Those that were seen on the ledger, by index.
     pub(crate) seen: Vec<usize>,
     pub(crate) accepted: u64,
+    /// Those that were on the ledger before the run.
+    pub(crate) known: u64,
     pub(crate) confirmed: u64,
     /// Times that a transaction was seen on the ledger again.
     pub(crate) doubled: u64,
@@ -115,19 +117,19 @@ async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, Clien
     let ids = plan.workload.ids().iter().copied();
     let mut confirmations = Confirmations::after_tip(plan.blockchain, ids).await?;
     let count = plan.workload.ids().len();
-    let queues: Vec<_> = plan.queues().into_iter().map(RefCell::new).collect();
+    let queues = plan.queues();
     let (tell, confirmed) = watch::channel(vec![false; count]);
     let clock = SystemClock::new();
-    let tally = Tally { sent: vec![None; count], ..Tally::default() };
     let floor = Floor {
         workload: plan.workload,
         url: plan.pool,
         clock: &clock,
         pace: plan.pace,
         until: plan.time,
-        tally: RefCell::new(tally),
+        tally: RefCell::new(Tally::new(count)),
         confirmed,
         is_over: Cell::new(false),
+        under_way: Cell::new(0),
     };
     let (finished, is_finished) = watch::channel(false);
     let clients = async {
@@ -144,18 +146,14 @@ async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, Clien
     Ok(Outcome::new(plan, floor.tally.into_inner(), &confirmations))
 }
 
-async fn worker_of(
-    floor: &Floor<'_>,
-    queue: &RefCell<std::vec::IntoIter<Batch>>,
-    seed: usize,
-) -> Result<(), ClientError> {
+async fn worker_of(floor: &Floor<'_>, client: &Client, seed: usize) -> Result<(), ClientError> {
     let mut draw = Draw::new(seed as u64);
     let longest = match floor.pace {
         Pace::Wait { pause } => pause,
         _ => Duration::ZERO,
     };
     let pause = || longest.mul_f64(float(draw.next() >> 11) / float(1 << 53));
-    floor.client(|| queue.borrow_mut().next(), pause).await
+    floor.work(client, pause).await
 }
 
 /// Follows the ledger until it has all that the pool took, or nothing comes for too long.
@@ -168,7 +166,7 @@ async fn follow(
     progress: &dyn Progress,
 ) -> Result<(), ClientError> {
     let total = plan.count() as u64;
-    let (mut last, mut requests) = (floor.clock.elapsed(), 0);
+    let (mut last, mut settled) = (floor.clock.elapsed(), 0);
     progress.update("load", 0, total);
     loop {
         // Before the look, so that nothing can come between.
@@ -183,10 +181,13 @@ async fn follow(
             progress.update("load", confirmations.confirmed as u64, total);
         }
         let tally = floor.tally.borrow();
-        if tally.requests > requests {
-            (last, requests) = (floor.clock.elapsed(), tally.requests);
+        let now_settled = tally.accepted + tally.rejections();
+        let missing = tally.accepted > confirmations.confirmed as u64;
+        let idle = !missing && floor.under_way.get() == 0;
+        if now_settled > settled || idle {
+            (last, settled) = (floor.clock.elapsed(), now_settled);
         }
-        let all = confirmations.confirmed as u64 >= tally.accepted;
+        let all = !missing || tally.has_all(&confirmations.seen);
         let waited = floor.clock.elapsed().saturating_sub(last);
         if (finished && all) || waited > plan.patience {
             floor.is_over.set(true);
@@ -201,7 +202,7 @@ impl Plan<'_> {
     }
 
     /// Each client's submissions, in order.
-    fn queues(&self) -> Vec<std::vec::IntoIter<Batch>> {
+    fn queues(&self) -> Vec<Client> {
         let clients = self.clients.len();
         let queue = |(client, range): (usize, &Range<usize>)| {
             let transactions: Vec<usize> = range.clone().collect();
@@ -209,18 +210,20 @@ impl Plan<'_> {
             let batches = batches.map(|(turn, transactions)| Batch {
                 transactions: transactions.to_vec(),
                 body: self.workload.body(transactions),
-                due: self.due(turn * clients + client),
+                due: self.due(turn * clients + client, transactions.len()),
             });
-            batches.collect::<Vec<_>>().into_iter()
+            Client::new(batches.collect(), range.clone(), self.batch.max(1))
         };
         self.clients.iter().enumerate().map(queue).collect()
     }
 
-    /// When the batch in this place among those of all clients is to be sent.
-    fn due(&self, place: usize) -> Option<Duration> {
-        let Pace::Open { per_second } = self.pace else { return None };
-        let before = float((place * self.batch) as u64);
-        Some(Duration::from_secs_f64(before / per_second))
+    /// When each of the `count` transactions is to be sent of the batch in this place among those
+    /// of all clients.
+    fn due(&self, place: usize, count: usize) -> Vec<Duration> {
+        let Pace::Open { per_second } = self.pace else { return Vec::new() };
+        let first = place * self.batch;
+        let at = |index: usize| Duration::from_secs_f64(float(index as u64) / per_second);
+        (first..first + count).map(at).collect()
     }
 }
 
@@ -236,13 +239,16 @@ impl Outcome {
             let passed = (*seen)?.at.saturating_sub((*sent)?);
             Some(passed.as_secs_f64())
         });
+        let known = tally.known(&confirmations.seen);
+        let taken_before = tally.fates.iter().filter(|fate| **fate == Fate::Before).count() as u64;
         let start = tally.sent.iter().flatten().min().copied().unwrap_or_default();
         let end = confirmations.seen.iter().flatten().map(|seen| seen.at).max();
         Self {
             sent: tally.sent.iter().flatten().count() as u64,
             sent_by: plan.clients.iter().map(sent_by).collect(),
             seen: seen.filter_map(|(index, seen)| seen.map(|_| index)).collect(),
-            accepted: tally.accepted,
+            accepted: tally.accepted + taken_before - known,
+            known,
             confirmed: confirmations.confirmed as u64,
             doubled: confirmations.doubled,
             foreign: confirmations.foreign,

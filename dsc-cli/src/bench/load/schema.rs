@@ -19,6 +19,12 @@ const fn figure(field: &'static str, label: &'static str, unit: Unit, better: Be
 }
 
 const LOAD: &[Figure] = &[
+    figure("transactions", "transactions sent", Unit::Whole, Higher),
+    figure("accepted", "transactions accepted", Unit::Whole, Higher),
+    figure("confirmed", "transactions confirmed", Unit::Whole, Higher),
+    figure("rejected", "transactions rejected", Unit::Whole, Lower),
+    figure("known", "on the ledger before", Unit::Whole, Lower),
+    figure("busy", "answers that the pool is full", Unit::Whole, Lower),
     figure("tx_per_second", "confirmed", Unit::PerSecond, Higher),
     figure("payments_per_second", "payments confirmed", Unit::PerSecond, Higher),
     figure("submit_tx_per_second", "accepted by the pool", Unit::PerSecond, Higher),
@@ -69,8 +75,7 @@ impl Spread {
         let samples = Samples::new(seconds)?;
         let [min, max] = samples.range();
         let [p50, p99] = samples.percentiles([50, 99]);
-        // A sum of many is not exact, and the mean of equal numbers is theirs.
-        Some(Self { min, avg: samples.mean().clamp(min, max), max, p50, p99 })
+        Some(Self { min, avg: samples.mean(), max, p50, p99 })
     }
 }
 
@@ -90,12 +95,22 @@ impl Cost {
     }
 }
 
+/// What was signed ahead of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed {
+    pub(crate) transactions: u64,
+    pub(crate) seconds: f64,
+}
+
 /// The figures of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Load {
     transactions: u64,
     accepted: u64,
     confirmed: u64,
+    /// Those that were on the ledger before.
+    known: u64,
+    /// By code.
     rejected: std::collections::BTreeMap<String, u64>,
     /// Transactions of others on the ledger meanwhile.
     foreign: u64,
@@ -124,7 +139,7 @@ impl Load {
     pub(crate) fn new(
         outcome: Outcome,
         payments: u64,
-        sign_s: Option<f64>,
+        signed: Option<Signed>,
         (own, servers): (Usage, Option<Usage>),
     ) -> Self {
         let rate = |count: u64, seconds: f64| float(count) / seconds.max(1e-9);
@@ -135,13 +150,14 @@ impl Load {
             transactions: sent,
             accepted,
             confirmed,
+            known: outcome.known,
             rejected: outcome.rejected,
             foreign,
             requests,
             busy,
             blocks,
-            sign_s,
-            signed_per_second: sign_s.map(|seconds| rate(sent, seconds)),
+            sign_s: signed.map(|signed| signed.seconds),
+            signed_per_second: signed.map(|signed| rate(signed.transactions, signed.seconds)),
             submit_s,
             seconds,
             submit_tx_per_second: rate(accepted, submit_s),

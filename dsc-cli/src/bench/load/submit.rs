@@ -7,19 +7,27 @@
 //! 2. At a fixed rate a transaction counts from the moment it was to be sent, also if the client
 //!    was still busy then: waiting for a slow server is not left out of the latencies.
 //! 3. A lost answer is settled by sending again, which changes nothing if all went well.
+//! 4. While the pool refuses some of a client's transactions for want of room, the client sends
+//!    nothing else: what follows would push out, or be pushed out by, what comes before it.
 
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    ops::Range,
     time::Duration,
 };
 
+use dsc_lib::{mempool::Status, role::pool::Outcome};
 use serde::Deserialize;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch},
+    time::sleep,
+};
 
 use super::{
     Pace,
+    confirm::Seen,
     http::{Answer, Connection},
     workload::Workload,
 };
@@ -30,6 +38,8 @@ use crate::{
 
 /// Only what was refused is named in the answer.
 const PATH: &str = "/v1/transactions?brief=true";
+/// Every transaction is.
+const FULL_PATH: &str = "/v1/transactions";
 /// Pause before a full pool is asked again that does not say when.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Times that one batch is sent again after its answer was lost.
@@ -41,8 +51,28 @@ pub(super) struct Batch {
     /// Transactions, by index.
     pub(super) transactions: Vec<usize>,
     pub(super) body: hyper::body::Bytes,
-    /// When to send it, if that is fixed.
-    pub(super) due: Option<Duration>,
+    /// When each was to be sent, if that is fixed; they are sent once the last is due.
+    pub(super) due: Vec<Duration>,
+}
+
+/// What the workers of one client share.
+#[derive(Debug)]
+pub(super) struct Client {
+    batches: RefCell<std::vec::IntoIter<Batch>>,
+    /// All of its transactions, in sequence.
+    range: Range<usize>,
+    batch: usize,
+    /// Held by each request that is under way, and alone by one that is sent again.
+    turn: RwLock<()>,
+    /// The pool had no room for some: from then on one request after the other.
+    in_order: Cell<bool>,
+}
+
+impl Client {
+    pub(super) fn new(batches: Vec<Batch>, range: Range<usize>, batch: usize) -> Self {
+        let batches = RefCell::new(batches.into_iter());
+        Self { batches, range, batch, turn: RwLock::new(()), in_order: Cell::new(false) }
+    }
 }
 
 /// What the clients of a run did, together.
@@ -50,6 +80,9 @@ pub(super) struct Batch {
 pub(crate) struct Tally {
     /// When each transaction was sent, or was to be.
     pub(super) sent: Vec<Option<Duration>>,
+    /// How each stands with the pool.
+    pub(super) fates: Vec<Fate>,
+    /// How many are [`Fate::Taken`].
     pub(super) accepted: u64,
     pub(super) requests: u64,
     /// Answers that said the pool is full, for all or some.
@@ -61,7 +94,40 @@ pub(crate) struct Tally {
     pub(super) last_answer: Duration,
 }
 
+/// How a transaction stands with the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    #[default]
+    Open,
+    Taken,
+    /// The pool says that it was on the ledger when it was sent.
+    Before,
+    Rejected,
+}
+
 impl Tally {
+    pub(super) fn new(count: usize) -> Self {
+        Self { sent: vec![None; count], fates: vec![Fate::Open; count], ..Self::default() }
+    }
+
+    fn settle(&mut self, index: usize, fate: Fate) {
+        let before = std::mem::replace(&mut self.fates[index], fate);
+        self.accepted += u64::from(fate == Fate::Taken);
+        self.accepted -= u64::from(before == Fate::Taken);
+    }
+
+    /// Those that were on the ledger before, as far as nobody saw them get there.
+    pub(super) fn known(&self, seen: &[Option<Seen>]) -> u64 {
+        let both = self.fates.iter().zip(seen);
+        both.filter(|(fate, seen)| **fate == Fate::Before && seen.is_none()).count() as u64
+    }
+
+    /// Whether everything that was taken was seen.
+    pub(super) fn has_all(&self, seen: &[Option<Seen>]) -> bool {
+        let mut both = self.fates.iter().zip(seen);
+        both.all(|(fate, seen)| *fate != Fate::Taken || seen.is_some())
+    }
+
     pub(super) fn rejections(&self) -> u64 {
         self.rejected.values().sum()
     }
@@ -81,12 +147,13 @@ pub(super) struct Floor<'a> {
     pub(super) confirmed: watch::Receiver<Vec<bool>>,
     /// Nobody waits for more to be confirmed.
     pub(super) is_over: Cell<bool>,
+    /// Batches that were begun and are not settled.
+    pub(super) under_way: Cell<usize>,
 }
 
 /// How a submission fared.
 #[derive(Deserialize)]
 struct Told<'a> {
-    added: u64,
     known: u64,
     #[serde(borrow)]
     rejected: Vec<Refused<'a>>,
@@ -101,22 +168,45 @@ struct Refused<'a> {
     code: Cow<'a, str>,
 }
 
+/// What an answer comes to.
+enum Judged {
+    /// The pool looked at none of it.
+    Busy,
+    /// What to send again, and how many the pool knew.
+    Left { left: Vec<usize>, known: u64 },
+}
+
+/// The right to send for a client.
+#[allow(dead_code, reason = "held, not read")]
+enum Turn<'c> {
+    Shared(RwLockReadGuard<'c, ()>),
+    Alone(RwLockWriteGuard<'c, ()>),
+}
+
 impl Floor<'_> {
-    /// Sends one batch after the other that `next` gives, over one connection.
-    pub(super) async fn client(
+    /// Sends one batch after the other of `client`, over one connection.
+    pub(super) async fn work(
         &self,
-        mut next: impl FnMut() -> Option<Batch>,
+        client: &Client,
         mut pause: impl FnMut() -> Duration,
     ) -> Result<(), ClientError> {
         let mut connection = Connection::to(self.url);
-        while !self.is_over.get() && self.until.is_none_or(|until| self.clock.elapsed() < until) {
-            let Some(batch) = next() else { break };
-            if let Some(wait) = batch.due.and_then(|due| due.checked_sub(self.clock.elapsed())) {
+        while self.goes_on() {
+            let shared = self.turn(client).await;
+            let next = client.batches.borrow_mut().next();
+            let Some(batch) = next else { break };
+            let due = batch.due.last();
+            if let Some(wait) = due.and_then(|due| due.checked_sub(self.clock.elapsed())) {
                 sleep(wait).await;
+            }
+            if !self.goes_on() {
+                break;
             }
             let last = batch.transactions.last().copied();
             let refused = self.tally.borrow().rejections();
-            self.deliver(&mut connection, batch).await?;
+            self.under_way.set(self.under_way.get() + 1);
+            self.deliver(&mut connection, client, shared, batch).await?;
+            self.under_way.set(self.under_way.get() - 1);
             let taken = self.tally.borrow().rejections() == refused;
             if matches!(self.pace, Pace::Wait { .. }) && taken {
                 self.until_confirmed(last).await;
@@ -126,41 +216,133 @@ impl Floor<'_> {
         Ok(())
     }
 
+    fn goes_on(&self) -> bool {
+        !self.is_over.get() && self.until.is_none_or(|until| self.clock.elapsed() < until)
+    }
+
+    /// Waits until the client may send what comes next.
+    async fn turn<'c>(&self, client: &'c Client) -> Turn<'c> {
+        if !client.in_order.get() {
+            let shared = client.turn.read().await;
+            // It may have had to wait for somebody who found the pool full.
+            if !client.in_order.get() {
+                return Turn::Shared(shared);
+            }
+        }
+        Turn::Alone(client.turn.write().await)
+    }
+
     /// Sends a batch until every transaction of it is taken or refused for good.
-    async fn deliver(
+    async fn deliver<'c>(
         &self,
         connection: &mut Connection,
+        client: &'c Client,
+        mut turn: Turn<'c>,
         mut batch: Batch,
     ) -> Result<(), ClientError> {
-        let at = batch.due.unwrap_or_else(|| self.clock.elapsed());
-        for &index in &batch.transactions {
+        let now = self.clock.elapsed();
+        for (place, &index) in batch.transactions.iter().enumerate() {
+            let at = batch.due.get(place).copied().unwrap_or(now);
             self.tally.borrow_mut().sent[index] = Some(at);
         }
+        let mut is_first = true;
         loop {
-            let answer = self.post(connection, &batch).await?;
+            let answer = self.post(connection, PATH, &batch).await?;
             let pause = answer.retry_after.unwrap_or(RETRY_PAUSE);
-            let Some(left) = self.judge(&answer, &batch)? else {
-                sleep(pause).await;
-                continue;
+            let left = match self.judge(&answer, &batch)? {
+                Judged::Busy => None,
+                Judged::Left { left, known } => {
+                    if known > 0 && is_first {
+                        self.find_known(connection, &batch).await?;
+                    }
+                    if left.is_empty() {
+                        return Ok(());
+                    }
+                    Some(left)
+                }
             };
-            if left.is_empty() {
+            if matches!(turn, Turn::Shared(_)) {
+                drop(turn);
+                turn = Turn::Alone(client.turn.write().await);
+                if left.is_some() && !client.in_order.replace(true) {
+                    self.again_in_order(connection, client).await?;
+                }
+            }
+            is_first &= left.is_none();
+            if let Some(left) = left {
+                batch = self.batch_of(left);
+            }
+            sleep(pause).await;
+            if self.is_over.get() {
                 return Ok(());
             }
-            batch.body = self.workload.body(&left);
-            batch.transactions = left;
-            sleep(pause).await;
         }
+    }
+
+    fn batch_of(&self, transactions: Vec<usize>) -> Batch {
+        let body = self.workload.body(&transactions);
+        Batch { transactions, body, due: Vec::new() }
+    }
+
+    /// Sends all that is not on the ledger once more, alone and in sequence: of requests that were
+    /// under way at once a later one may have filled the pool, or been pushed out of it.
+    async fn again_in_order(
+        &self,
+        connection: &mut Connection,
+        client: &Client,
+    ) -> Result<(), ClientError> {
+        let open: Vec<usize> = {
+            let (tally, confirmed) = (self.tally.borrow(), self.confirmed.borrow());
+            let is_open = |index: &usize| {
+                let ended = matches!(tally.fates[*index], Fate::Rejected | Fate::Before);
+                tally.sent[*index].is_some() && !ended && !confirmed[*index]
+            };
+            client.range.clone().filter(is_open).collect()
+        };
+        for part in open.chunks(client.batch) {
+            let mut batch = self.batch_of(part.to_vec());
+            while !self.is_over.get() {
+                let answer = self.post(connection, PATH, &batch).await?;
+                match self.judge(&answer, &batch)? {
+                    Judged::Left { left, .. } if left.is_empty() => break,
+                    Judged::Left { left, .. } => batch = self.batch_of(left),
+                    Judged::Busy => {}
+                }
+                sleep(answer.retry_after.unwrap_or(RETRY_PAUSE)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks which of a batch that the pool knew were on the ledger before: nobody will see them
+    /// get there.
+    async fn find_known(
+        &self,
+        connection: &mut Connection,
+        batch: &Batch,
+    ) -> Result<(), ClientError> {
+        let answer = self.post(connection, FULL_PATH, batch).await?;
+        // Whoever is too busy to say is not asked again: what was taken is awaited then.
+        let outcomes: Vec<Outcome> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let mut tally = self.tally.borrow_mut();
+        for (&index, outcome) in batch.transactions.iter().zip(outcomes) {
+            if matches!(outcome, Outcome::Known { status: Status::Confirmed { .. }, .. }) {
+                tally.settle(index, Fate::Before);
+            }
+        }
+        Ok(())
     }
 
     async fn post(
         &self,
         connection: &mut Connection,
+        path: &str,
         batch: &Batch,
     ) -> Result<Answer, ClientError> {
         let mut lost = 0;
         loop {
             let start = self.clock.elapsed();
-            let answered = connection.post(PATH, batch.body.clone()).await;
+            let answered = connection.post(path, batch.body.clone()).await;
             match answered {
                 Ok(answer) => {
                     let now = self.clock.elapsed();
@@ -177,12 +359,12 @@ impl Floor<'_> {
         }
     }
 
-    /// Counts what an answer says; returns what to send again, or nothing if all of it.
-    fn judge(&self, answer: &Answer, batch: &Batch) -> Result<Option<Vec<usize>>, ClientError> {
+    /// Counts what an answer says.
+    fn judge(&self, answer: &Answer, batch: &Batch) -> Result<Judged, ClientError> {
         let mut tally = self.tally.borrow_mut();
         if matches!(answer.status.as_u16(), 429 | 503) {
             tally.busy += 1;
-            return Ok(None);
+            return Ok(Judged::Busy);
         }
         let malformed =
             |reason: String| ClientError::Malformed { url: self.url.to_owned(), reason };
@@ -193,17 +375,24 @@ impl Floor<'_> {
         }
         let told: Told<'_> =
             serde_json::from_slice(&answer.body).map_err(|error| malformed(error.to_string()))?;
-        tally.accepted += told.added + told.known;
-        let mut again = Vec::new();
+        let mut left = Vec::new();
+        let mut fates = vec![Fate::Taken; batch.transactions.len()];
         for Refused { index, retry, code } in told.rejected {
-            match (batch.transactions.get(index), retry) {
-                (Some(&index), true) => again.push(index),
-                (Some(_), false) => *tally.rejected.entry(code.into_owned()).or_default() += 1,
-                (None, _) => return Err(malformed(format!("no transaction {index} was sent"))),
+            let Some(fate) = fates.get_mut(index) else {
+                return Err(malformed(format!("no transaction {index} was sent")));
+            };
+            *fate = if retry { Fate::Open } else { Fate::Rejected };
+            if retry {
+                left.push(batch.transactions[index]);
+            } else {
+                *tally.rejected.entry(code.into_owned()).or_default() += 1;
             }
         }
-        tally.busy += u64::from(!again.is_empty());
-        Ok(Some(again))
+        for (&index, fate) in batch.transactions.iter().zip(fates) {
+            tally.settle(index, fate);
+        }
+        tally.busy += u64::from(!left.is_empty());
+        Ok(Judged::Left { left, known: told.known })
     }
 
     async fn until_confirmed(&self, index: Option<usize>) {

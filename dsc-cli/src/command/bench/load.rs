@@ -20,7 +20,7 @@ use super::super::{
 };
 use crate::{
     bench::{
-        load::{self, Figures, Load, Outcome, Pace, Plan, Sender, Terms, Workload},
+        load::{self, Figures, Load, Outcome, Pace, Plan, Sender, Signed, Terms, Workload},
         machine::Machine,
         noise::Ticks,
         record::{self, Measured},
@@ -46,9 +46,9 @@ pub(super) struct Args {
     /// Transactions, all clients together
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     transactions: u32,
-    /// Transactions in one request
-    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    batch: u32,
+    /// Transactions in one request [default: 1000; with --rate what is due in 50 ms]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: Option<u32>,
     /// Requests of one client that are under way at once
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     in_flight: u16,
@@ -116,6 +116,15 @@ impl Args {
         }
     }
 
+    /// Transactions that can be sent: --time may end before all of them.
+    fn count_max(&self, interval: Duration) -> usize {
+        let all = self.transactions as usize;
+        let Some(time) = self.time.filter(|_| self.wait) else { return all };
+        // At least a tenth of an interval passes for each.
+        let each = (10 * time.as_millis() / interval.as_millis().max(1)).max(2);
+        usize::try_from(each).map_or(all, |each| all.min(each * usize::from(self.clients)))
+    }
+
     fn pace(&self, interval: Duration) -> Pace {
         if self.wait {
             return Pace::Wait { pause: interval };
@@ -125,7 +134,15 @@ impl Args {
 
     /// Transactions in a request, and requests of a client at once.
     fn width(&self) -> [usize; 2] {
-        if self.wait { [1, 1] } else { [self.batch as usize, usize::from(self.in_flight)] }
+        if self.wait {
+            return [1, 1];
+        }
+        // What is due in 50 ms; a batch is large enough at 20,000 a second.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 1000")]
+        let of_rate = |rate: f64| (rate / 20.0).clamp(1.0, 1000.0) as usize;
+        let batch = self.batch.map(|batch| batch as usize);
+        let batch = batch.unwrap_or_else(|| self.rate.map_or(1000, of_rate));
+        [batch, usize::from(self.in_flight)]
     }
 }
 
@@ -139,7 +156,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         note("this is a debug build: measure with `cargo build --release`");
     }
     let watched = Watched::new(context)?;
-    let (workload, sign_s) = workload(args, &chain, &transport, &watched)?;
+    let (workload, signed) = workload(args, &chain, &transport, &watched)?;
     let machine = Machine::here(&std::env::temp_dir());
     let [batch, in_flight] = args.width();
     let plan = Plan {
@@ -154,35 +171,40 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         patience: args.timeout,
     };
     let (own, servers) = (Meter::start(&[std::process::id()]), Meter::start(&args.pids));
-    let ticks = Ticks::now();
+    let ticks = Ticks::now(&args.pids);
     let outcome = load::run(&plan, &watched, &watched.shutdown)?;
     let usage = (own.stop(), (!args.pids.is_empty()).then(|| servers.stop()));
+    let noise = ticks.and_then(|ticks| ticks.until_now(&args.pids));
     check(&outcome)?;
-    let load = Load::new(outcome, u64::from(args.payments), sign_s, usage);
+    if outcome.known > 0 {
+        note(format_args!("{} transactions were on the ledger before", outcome.known));
+    }
+    let load = Load::new(outcome, u64::from(args.payments), signed, usage);
     let figures = Figures { options: args.options(), load };
-    let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
+    let measured = Measured::new(started, machine, noise, figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }
     context.output.document(&measured)
 }
 
-/// What is sent, and how long it was signed if it was now.
+/// What is sent, and what signing took if that was now.
 fn workload(
     args: &Args,
     chain: &Chain,
     transport: &Transport,
     watched: &Watched,
-) -> Result<(Workload, Option<f64>), Failure> {
+) -> Result<(Workload, Option<Signed>), Failure> {
     if let Some(path) = &args.file {
         let lanes = lanes(prepared::read(path, chain)?, usize::from(args.clients));
         return Ok((Workload::from_lanes(lanes), None));
     }
     network::require_development(chain, "`dsc bench load` with published accounts")?;
-    let (senders, height) = senders(args, transport)?;
+    let (senders, height) = senders(args, chain, transport)?;
     let clock = SystemClock::new();
     let workload = Workload::sign(&chain.hash(), &senders, args.terms(height), watched)?;
-    Ok((workload, Some(clock.elapsed().as_secs_f64())))
+    let (transactions, seconds) = (workload.ids().len() as u64, clock.elapsed().as_secs_f64());
+    Ok((workload, Some(Signed { transactions, seconds })))
 }
 
 /// One client's transactions, each with its id.
@@ -203,8 +225,13 @@ fn lanes(prepared: Vec<Prepared>, clients: usize) -> Vec<Lane> {
 }
 
 /// The published accounts that pay, each with the sequence that the pool names, and the height.
-fn senders(args: &Args, transport: &Transport) -> Result<(Vec<Sender>, Height), ClientError> {
-    let (clients, transactions) = (usize::from(args.clients), args.transactions as usize);
+fn senders(
+    args: &Args,
+    chain: &Chain,
+    transport: &Transport,
+) -> Result<(Vec<Sender>, Height), ClientError> {
+    let clients = usize::from(args.clients);
+    let transactions = args.count_max(span(chain.genesis().interval));
     let mut found = Vec::new();
     let mut last = Height(0);
     for (index, key) in (0..clients).filter_map(network::account_key).enumerate() {
@@ -223,17 +250,28 @@ fn next(key: &SecretKey, transport: &Transport) -> Result<NextSequence, ClientEr
 
 /// What the pool took has to be on the ledger, once each.
 fn check(outcome: &Outcome) -> Result<(), Failure> {
-    let Outcome { accepted, confirmed, doubled, .. } = outcome;
+    let Outcome { sent, accepted, confirmed, doubled, rejected, busy, known, .. } = outcome;
     if *doubled > 0 {
         let message = format!("{doubled} transactions are on the ledger more than once");
         return Err(Failure::corrupt("confirmed-twice", message)
             .with_hint("`dsc chain verify` checks every block"));
     }
-    if confirmed >= accepted {
+    let refused: u64 = rejected.values().sum();
+    let told = format!(
+        "{sent} transactions were sent, {accepted} accepted, {confirmed} confirmed, {refused} \
+         rejected; {busy} answers said that the pool is full"
+    );
+    if refused > 0 {
+        let faults = serde_json::to_value(rejected).unwrap_or_default();
+        let codes: Vec<_> = rejected.iter().map(|(code, n)| format!("{code} {n}")).collect();
+        let message = format!("{told}; {}", codes.join(", "));
+        return Err(Failure::rejected("transactions-rejected", message)
+            .with_hint("`sequence-used`: another program pays from the same account, or did")
+            .with_faults(json!([faults])));
+    }
+    if confirmed >= accepted && accepted + known >= *sent {
         return Ok(());
     }
-    let message =
-        format!("{confirmed} of {accepted} transactions that the pool took are confirmed");
-    Err(Failure::outcome_unknown("not-confirmed", message)
+    Err(Failure::outcome_unknown("not-confirmed", told)
         .with_hint("`dsc health` shows which role is missing; --timeout waits longer"))
 }

@@ -92,9 +92,10 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let machine = Machine::here(folder.path());
     let (rounds, time) = (args.rounds, args.time);
     let pace = Pace { rounds, time, clock: &clock, progress: &watched };
-    let ticks = Ticks::now();
+    let ticks = Ticks::now(&[]);
     let figures = proof::measure(&options, &kinds, folder.path(), pace)?;
-    let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
+    let measured =
+        Measured::new(started, machine, ticks.and_then(|ticks| ticks.until_now(&[])), figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }

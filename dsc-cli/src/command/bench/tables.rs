@@ -123,9 +123,10 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let folder = folder.map_err(|error| Failure::file("make a folder in", &parent, &error))?;
     let watched = Watched::new(context)?;
     let machine = Machine::here(folder.path());
-    let ticks = Ticks::now();
+    let ticks = Ticks::now(&[]);
     let figures = tables::measure(&options, folder.path(), &watched, &watched.shutdown)?;
-    let measured = Measured::new(started, machine, ticks.and_then(Ticks::until_now), figures);
+    let measured =
+        Measured::new(started, machine, ticks.and_then(|ticks| ticks.until_now(&[])), figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }

@@ -46,7 +46,8 @@ pub(super) struct Sign {
     /// Payments, one a line: `ADDRESS,AMOUNT` or `{"address":..,"amount":..}`; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "first", requires = "out")]
     file: Option<PathBuf>,
-    /// New file for what was signed, which `dsc wallet submit` sends [default: standard output]
+    /// New file for what was signed, which `dsc wallet submit` sends [default: standard
+    /// output; --file needs it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Payments of the file in one transaction
@@ -120,6 +121,7 @@ struct Start {
 
 /// Signs; standard output or the file is what was signed.
 pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
+    args.out.as_deref().map_or(Ok(()), prepared::check_new)?;
     let start = args.start(context)?;
     let Some(out) = &args.out else { return one(args, &start, context) };
     let (watched, clock) = (Watched::new(context)?, SystemClock::new());

@@ -7,8 +7,9 @@
 //! 2. Sending again changes nothing: an interrupted command is resumed by repeating it.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -50,6 +51,9 @@ const ASK_MS: u64 = 1_000;
 /// Pause before a full pool is asked again that does not say when.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause before the height is asked for again.
+const DEPTH_PAUSE: Duration = Duration::from_millis(100);
+
 type Body = List<Encoded, 1, BLOCK_TRANSACTIONS_MAX>;
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +76,7 @@ pub(super) fn submit(args: &Submit, context: &Context<'_>) -> Result<(), Failure
     if prepared::is_prepared(&path) {
         return many(args, &path, context);
     }
-    let transaction: Transaction = input::transaction(&args.transaction)?;
+    let transaction: Transaction = input::transaction(&named(&args.transaction)?)?;
     let remote = Remote::of_pool(&args.chain, context)?;
     // A wrong signature is told before anything is sent; the pool would say the same.
     if let Err(error) = transaction.clone().check(&remote.chain.hash()) {
@@ -84,6 +88,17 @@ pub(super) fn submit(args: &Submit, context: &Context<'_>) -> Result<(), Failure
     let confirmations = args.wait.confirmations;
     let mut sending = Sending::resume(remote.chain.clone(), transaction, confirmations);
     follow(&remote, &mut sending, &args.wait, context)
+}
+
+/// What is no hexadecimal number names a file, with or without the `@`.
+fn named(text: &str) -> Result<Cow<'_, str>, Failure> {
+    let is_digits = text.trim().bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digits || text == "-" || text.starts_with('@') {
+        return Ok(Cow::Borrowed(text));
+    }
+    let path = Path::new(text);
+    fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
+    Ok(Cow::Owned(format!("@{text}")))
 }
 
 /// What became of one line.
@@ -167,16 +182,21 @@ fn many(args: &Submit, path: &Path, context: &Context<'_>) -> Result<(), Failure
     if rejected == 0 {
         return context.output.document(&submitted);
     }
-    let message = format!("{rejected} of {} transactions were rejected", submitted.transactions);
+    let mut message =
+        format!("{rejected} of {} transactions were rejected", submitted.transactions);
+    if submitted.submitted > 0 && !args.wait.is_async {
+        let (open, after) = (submitted.submitted, duration::display(args.wait.timeout));
+        message = format!("{message}, {open} are not confirmed after {after}");
+    }
     let faults: Vec<_> = submitted.results.iter().filter(|result| is_refused(result)).collect();
     let faults = serde_json::to_value(faults).map_err(|error| Failure::other("json", error))?;
     Err(Failure::rejected("transactions-rejected", first_of(&submitted, &message))
-        .with_hint("the others were taken; sign the rejected payments anew")
+        .with_hint("sign the rejected payments anew: a sender's later lines may wait for them")
         .with_faults(faults))
 }
 
 fn is_refused(result: &LineResult) -> bool {
-    matches!(result.status, Status::Rejected { .. } | Status::Expired { .. })
+    is_ended(&result.status)
 }
 
 fn first_of(submitted: &Report, message: &str) -> String {
@@ -262,7 +282,9 @@ impl File<'_> {
             self.watched.check("waiting for confirmations")?;
             if clock.elapsed() > wait.timeout {
                 self.settle(&mut open, statuses)?;
-                return self.late(open.len(), wait);
+                // A rejection tells more: a sender's later lines wait for one that never comes.
+                let is_known = statuses.iter().any(is_ended);
+                return if is_known { Ok(()) } else { self.late(open.len(), wait) };
             }
             let path = format!("/v1/confirmed?from={next}&wait={ASK_MS}");
             let bytes = self.remote.transport.blockchain.get_bytes(&path)?;
@@ -278,6 +300,29 @@ impl File<'_> {
             }
         }
         self.watched.update("confirm", total, total);
+        self.wait_deeper(statuses, &clock, wait)
+    }
+
+    /// Waits until the last block with one of them is as deep as was asked for.
+    fn wait_deeper(
+        &self,
+        statuses: &[Status],
+        clock: &SystemClock,
+        wait: &Wait,
+    ) -> Result<(), Failure> {
+        let heights = statuses.iter().filter_map(|status| match status {
+            Status::Confirmed { height } => Some(height.0),
+            _ => None,
+        });
+        let Some(last) = heights.max() else { return Ok(()) };
+        while self.next_height()?.0 < last.saturating_add(wait.confirmations) {
+            self.watched.check("waiting for confirmations")?;
+            if clock.elapsed() > wait.timeout {
+                let count = statuses.iter().filter(|status| !is_ended(status)).count();
+                return self.late(count, wait);
+            }
+            self.watched.shutdown.sleep(DEPTH_PAUSE);
+        }
         Ok(())
     }
 
@@ -311,6 +356,10 @@ impl File<'_> {
 
 const fn is_open(status: &Status) -> bool {
     matches!(status, Status::Submitted | Status::Unconfirmed { .. })
+}
+
+const fn is_ended(status: &Status) -> bool {
+    matches!(status, Status::Rejected { .. } | Status::Expired { .. })
 }
 
 const fn is_full(outcome: &Outcome) -> bool {
