@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
 
 use common::{Dsc, Network};
 use serde_json::Value;
@@ -221,7 +225,37 @@ fn tables_that_take_hours_are_not_started_unasked() {
     let (message, hint) = dsc.fails(2, "usage", &words("bench tables --profile paper"));
     assert!(message.contains("was not confirmed") && hint.contains("--yes"), "{message}");
     dsc.fails(2, "usage", &words("bench tables --clients 11"));
-    dsc.fails(3, "file-not-found", &words("bench tables --profile ci --folder none"));
+    let nowhere = "bench tables --profile ci --folder none --out results.jsonl";
+    dsc.fails(3, "file-not-found", &words(nowhere));
+    assert!(!dsc.path("results.jsonl").exists(), "nothing was measured");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_measured_before_ctrl_c_is_kept() {
+    let dsc = Dsc::offline();
+    let run = "bench tables --profile ci --proof work --clients 1,2 --transactions 100 \
+               --block-time 100ms --latency-time 300ms --folder . --out results.jsonl \
+               --progress plain --json";
+    let mut command = dsc.command(&words(run));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("row ")), "a row is measured");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // Read to the end: nobody writes into a closed pipe.
+    drop(lines.map(Result::unwrap).collect::<Vec<_>>());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("finished rows are appended to results.jsonl"), "{message}");
+    let line = fs::read_to_string(dsc.path("results.jsonl")).unwrap();
+    let kept: Value = serde_json::from_str(&line).unwrap();
+    let rows = kept["rows"].as_array().unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["confirmed"] == 100), "{kept}");
+    assert_eq!((&kept["complete"], &kept["supply_ok"]), (&false.into(), &true.into()));
+    assert!(dsc.text(&words("bench report results.jsonl")).contains("measured | no |"));
 }
 
 #[test]

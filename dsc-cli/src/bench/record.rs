@@ -165,9 +165,12 @@ fn malformed(path: &Path, why: impl fmt::Display) -> Failure {
 }
 
 /// Fails if nothing can be appended to the file at `path`: better before a long run than after.
+/// A file that is not there is not left behind: the run may have no result.
 pub(crate) fn check_appendable(path: &Path) -> Result<(), Failure> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map(|_| ()).map_err(|error| Failure::file("append to", path, &error))
+    let fault = |error| Failure::file("append to", path, &error);
+    let is_new = !path.exists();
+    OpenOptions::new().create(true).append(true).open(path).map_err(fault)?;
+    if is_new { fs::remove_file(path).map_err(fault) } else { Ok(()) }
 }
 
 /// Appends `document` to the file at `path`, as one line.

@@ -50,7 +50,7 @@ impl Dsc {
         fs::write(self.path(name), content).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = command(args, self.folder.path());
         command.envs(self.variables.clone());
         command

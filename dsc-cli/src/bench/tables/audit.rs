@@ -18,6 +18,9 @@ use rayon::prelude::*;
 
 use crate::exit::Failure;
 
+/// The code of a ledger that holds more or less coins than were issued.
+pub(super) const SUPPLY_WRONG: &str = "supply-wrong";
+
 /// What the ledger was found to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Audit {
@@ -49,7 +52,7 @@ pub(super) fn audit(
     let supply = Amount::checked_sum(found.issued.iter().copied().chain([chain.endowed()]));
     if !ledger.state().supply_holds() || supply != Some(summary.supply) {
         let what = format_args!("the supply is {}, expected {supply:?}", summary.supply);
-        return Err(wrong("supply-wrong", what));
+        return Err(wrong(SUPPLY_WRONG, what));
     }
     Ok(Audit { won: found.issued.len() as u64 })
 }

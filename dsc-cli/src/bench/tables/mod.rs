@@ -25,7 +25,7 @@ use dsc_lib::{
 };
 use serde::Serialize;
 
-use self::{network::Layout, row::Row};
+use self::{audit::SUPPLY_WRONG, network::Layout, row::Row};
 pub(crate) use self::{
     network::Processes,
     plan::{Options, Profile},
@@ -64,8 +64,25 @@ pub(crate) struct Figures {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     send_many: Vec<Row>,
     signing: Signing,
-    /// Whether every row's supply is what was issued; there is no result otherwise.
+    /// Whether every row's supply is what was issued.
     supply_ok: bool,
+    /// Whether every row that was asked for is there.
+    complete: bool,
+}
+
+impl Figures {
+    /// How many networks were measured.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len() + self.single.len() + self.send_many.len()
+    }
+}
+
+/// The rows that were measured, in their lists.
+#[derive(Debug, Default)]
+struct Done {
+    rows: Vec<Row>,
+    single: Vec<Row>,
+    send_many: Vec<Row>,
 }
 
 impl Body for Figures {
@@ -95,26 +112,28 @@ struct Bench<'a> {
     shutdown: &'a Shutdown,
 }
 
-/// Measures every row, with ledgers in `folder`.
+/// Measures every row, with ledgers in `folder`; also returns what ended it early, if something
+/// did: what was measured before is good.
 pub(crate) fn measure(
     options: &Options,
     folder: &Path,
     progress: &dyn Progress,
     shutdown: &Shutdown,
-) -> Result<Figures, Failure> {
+) -> Result<(Figures, Option<Failure>), Failure> {
     let bench = Bench { options, chain: chain(options)?, folder, progress, shutdown };
     let (workload, seconds) = bench.sign(&options.senders(), 1)?;
     let transactions = workload.ids().len() as u64;
-    let rows = bench.rows(&workload)?;
-    let single = bench.single(&workload)?;
-    drop(workload);
-    let send_many = bench.send_many()?;
+    let mut done = Done::default();
+    let ended = bench.all(workload, &mut done).err();
+    let Done { rows, single, send_many } = done;
     let signed_per_second = float(transactions) / seconds;
     let fastest = rows.iter().map(Row::tx_per_second).fold(0.0, f64::max);
     let live_bound = fastest / signed_per_second;
     let signing = Signing { transactions, seconds, signed_per_second, live_bound };
-    let (options, supply_ok) = (options.clone(), true);
-    Ok(Figures { options, rows, single, send_many, signing, supply_ok })
+    let supply_ok = ended.as_ref().is_none_or(|failure| failure.code() != SUPPLY_WRONG);
+    let (options, complete) = (options.clone(), ended.is_none());
+    let figures = Figures { options, rows, single, send_many, signing, supply_ok, complete };
+    Ok((figures, ended))
 }
 
 /// A chain on which every published account pays and every proof has validators of its own.
@@ -152,8 +171,16 @@ impl Bench<'_> {
         Layout { chain: &self.chain, processes, proof, validators: self.options.validators }
     }
 
-    fn rows(&self, workload: &Workload) -> Result<Vec<Row>, Failure> {
-        let (mut rows, total) = (Vec::new(), self.options.estimate().0 as u64);
+    /// Measures everything; what was measured before a failure is in `done` all the same.
+    fn all(&self, workload: Workload, done: &mut Done) -> Result<(), Failure> {
+        self.rows(&workload, &mut done.rows)?;
+        self.single(&workload, &mut done.single)?;
+        drop(workload);
+        self.send_many(&mut done.send_many)
+    }
+
+    fn rows(&self, workload: &Workload, rows: &mut Vec<Row>) -> Result<(), Failure> {
+        let total = self.options.estimate().0 as u64;
         for &processes in &self.options.processes {
             for &proof in &self.options.proofs {
                 for &clients in &self.options.clients {
@@ -163,33 +190,36 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// As many clients as there are in any row, the first proof.
-    fn single(&self, workload: &Workload) -> Result<Vec<Row>, Failure> {
-        self.each(|layout, clients| row::single(self, layout, workload, clients))
+    fn single(&self, workload: &Workload, rows: &mut Vec<Row>) -> Result<(), Failure> {
+        self.each(rows, |layout, clients| row::single(self, layout, workload, clients))
     }
 
-    fn send_many(&self) -> Result<Vec<Row>, Failure> {
+    fn send_many(&self, rows: &mut Vec<Row>) -> Result<(), Failure> {
         if !self.options.extras {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let clients = self.options.clients_max();
         let counts = vec![self.options.many_transactions().div_ceil(clients); clients];
         let (workload, _) = self.sign(&counts, row::MANY)?;
-        self.each(|layout, clients| row::send_many(self, layout, &workload, clients))
+        self.each(rows, |layout, clients| row::send_many(self, layout, &workload, clients))
     }
 
     fn each(
         &self,
+        rows: &mut Vec<Row>,
         measure: impl Fn(Layout<'_>, usize) -> Result<Row, Failure>,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<(), Failure> {
         let Some(&proof) = self.options.proofs.first().filter(|_| self.options.extras) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let clients = self.options.clients_max();
-        let processes = self.options.processes.iter();
-        processes.map(|&processes| measure(self.layout(processes, proof), clients)).collect()
+        for &processes in &self.options.processes {
+            rows.push(measure(self.layout(processes, proof), clients)?);
+        }
+        Ok(())
     }
 }

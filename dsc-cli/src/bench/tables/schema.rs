@@ -41,6 +41,7 @@ const FIGURES: &[Figure] = &[
     signing("signing.seconds", "signing took", Unit::Seconds),
     signing("signing.signed_per_second", "signed a second, all cores", Unit::PerSecond),
     signing("signing.live_bound", "fastest row over that rate", Unit::Times),
+    signing("complete", "every row was measured", Unit::Flag),
     signing("supply_ok", "supply as issued in every row", Unit::Flag),
 ];
 

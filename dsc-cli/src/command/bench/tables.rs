@@ -19,7 +19,7 @@ use crate::{
     clock::SystemClock,
     duration,
     exit::Failure,
-    output::note,
+    output::{Document, note},
 };
 
 /// What takes longer is started only by somebody who says so.
@@ -124,13 +124,47 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let watched = Watched::new(context)?;
     let machine = Machine::here(folder.path());
     let ticks = Ticks::now(&[]);
-    let figures = tables::measure(&options, folder.path(), &watched, &watched.shutdown)?;
+    let (figures, ended) = tables::measure(&options, folder.path(), &watched, &watched.shutdown)?;
+    let rows = figures.rows();
+    if let Some(failure) = ended.as_ref().filter(|_| rows == 0) {
+        return Err(failure.clone());
+    }
     let measured =
         Measured::new(started, machine, ticks.and_then(|ticks| ticks.until_now(&[])), figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;
     }
-    context.output.document(&measured)
+    match ended {
+        None => context.output.document(&measured),
+        Some(ended) => Err(unfinished(&ended, rows, &measured, args, context)),
+    }
+}
+
+/// The failure of a run that ended early, with what was measured before.
+fn unfinished<D: Document>(
+    ended: &Failure,
+    rows: usize,
+    measured: &D,
+    args: &Args,
+    context: &Context<'_>,
+) -> Failure {
+    // Programs find what was measured in the failure: there is one document.
+    let shown = if context.output.is_json() { Ok(()) } else { context.output.document(measured) };
+    let faults = shown.and_then(|()| {
+        serde_json::to_value(measured).map_err(|error| Failure::other("json", error))
+    });
+    let faults = match faults {
+        Ok(measured) => serde_json::json!([{ "measured": measured }]),
+        Err(failure) => return failure,
+    };
+    let to = args
+        .out
+        .as_deref()
+        .map_or_else(|| "shown".to_owned(), |path| format!("appended to {}", path.display()));
+    let message = format!("{}; {rows} finished rows are {to}", ended.message());
+    Failure::new(ended.exit(), ended.code().to_owned(), message)
+        .with_hint(ended.hint().unwrap_or("run the rows that are missing by themselves"))
+        .with_faults(faults)
 }
 
 /// Says how long it takes, and asks before it takes very long.
