@@ -41,35 +41,59 @@ const LIFETIME: u64 = 50_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Clients; each pays from a published account of its own, on development networks only
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=10)
+    )]
     clients: u16,
     /// Transactions, all clients together
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=4_000_000)
+    )]
     transactions: u32,
     /// Transactions in one request [default: 1000; with --rate what is due in 50 ms]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: Option<u32>,
     /// Requests of one client that are under way at once
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
     in_flight: u16,
     /// Transactions a second, whatever the answers [default: as fast as they are answered]
     #[arg(long, value_name = "COUNT", value_parser = parse_rate)]
     rate: Option<f64>,
-    /// Send one transaction, wait until it is confirmed, pause at random for up to a block's time, and
-    /// so on: latency at low load
+    /// Send one transaction, wait until it is confirmed, pause at random for up to a block's time,
+    /// and so on: latency at low load
     #[arg(long, conflicts_with = "rate")]
     wait: bool,
     /// Send no more after this time
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     time: Option<Duration>,
     /// Payments in each transaction
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     payments: u16,
     /// Recipients, in turn [default: another new address for every payment]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     recipients: Option<u64>,
     /// Send what `dsc wallet sign --out` prepared instead, each sender's by one client
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["transactions", "payments", "recipients", "fee", "seed"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["transactions", "payments", "recipients", "fee", "seed"]
+    )]
     file: Option<PathBuf>,
     /// Coins that each transaction gives the winner of its block
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
@@ -99,7 +123,8 @@ impl Args {
     fn options(&self) -> serde_json::Value {
         let [batch, in_flight] = self.width();
         json!({
-            "clients": self.clients, "transactions": self.file.is_none().then_some(self.transactions), "batch": batch,
+            "clients": self.clients, "batch": batch,
+            "transactions": self.file.is_none().then_some(self.transactions),
             "in_flight": in_flight, "rate": self.rate, "wait": self.wait, "payments": self.payments,
             "recipients": self.recipients, "fee": self.fee,
             "time_ms": self.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),

@@ -30,19 +30,39 @@ pub(super) struct Args {
     #[arg(long = "proof", value_name = "PROOF", value_parser = parse_kind)]
     proofs: Vec<ProofKind>,
     /// log2 of the entries of the vault
-    #[arg(long, value_name = "K", default_value_t = 22, value_parser = clap::value_parser!(u8).range(16..=32))]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 22,
+        value_parser = clap::value_parser!(u8).range(16..=32)
+    )]
     k: u8,
     /// log2 of the entries of the table in RAM
-    #[arg(long, value_name = "M", default_value_t = 22, value_parser = clap::value_parser!(u8).range(16..=32))]
+    #[arg(
+        long,
+        value_name = "M",
+        default_value_t = 22,
+        value_parser = clap::value_parser!(u8).range(16..=32)
+    )]
     m: u8,
     /// Rounds in which everything is measured in turn; figures are medians
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     rounds: u32,
     /// Length of one measurement of a rate
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration::parse)]
     time: Duration,
     /// Look-ups in the vault, each cold and warm
-    #[arg(long, value_name = "COUNT", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 2000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     lookups: u32,
     /// Most threads; rates are measured on 1, 2, 4 and so on up to them [default: one per core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -37,7 +37,12 @@ pub(super) struct Args {
     #[arg(long = "proof", value_name = "PROOF", value_parser = parse_kind)]
     proofs: Vec<ProofKind>,
     /// Numbers of clients, up to 10 [default: of the profile]
-    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=10))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u8).range(1..=10)
+    )]
     clients: Vec<u8>,
     /// Transactions of each row [default: of the profile]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=128_000))]

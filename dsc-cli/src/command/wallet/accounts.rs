@@ -40,7 +40,12 @@ pub(super) struct History {
     #[arg(value_name = "NAME|ADDRESS")]
     account: String,
     /// Most events to list
-    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=HISTORY_MAX))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(1..=HISTORY_MAX)
+    )]
     limit: u64,
     /// List what is older than this place
     #[arg(long, value_name = "HEIGHT:INDEX")]

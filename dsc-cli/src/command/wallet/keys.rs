@@ -19,7 +19,12 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PrefixArgs {
     /// Start of addresses: `dscd` on development networks, `dsc` elsewhere
-    #[arg(long, value_name = "PREFIX", default_value = "dscd", value_parser = PossibleValuesParser::new(["dscd", "dsc"]))]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "dscd",
+        value_parser = PossibleValuesParser::new(["dscd", "dsc"])
+    )]
     prefix: String,
 }
 

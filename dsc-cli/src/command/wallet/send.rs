@@ -52,10 +52,21 @@ pub(super) struct Terms {
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     pub(super) fee: Amount,
     /// Text for the recipient, readable by everyone: 512 bytes at most
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = parse_memo)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_memo
+    )]
     pub(super) memo: Memo,
     /// Heights from now within which it may get onto the ledger
-    #[arg(long, value_name = "HEIGHTS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "HEIGHTS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     pub(super) lifetime: u64,
 }
 

@@ -51,7 +51,12 @@ pub(super) struct Sign {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Payments of the file in one transaction
-    #[arg(long, value_name = "COUNT", default_value_t = PAYMENTS_MAX as u16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = PAYMENTS_MAX as u16,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     per_transaction: u16,
     /// Transactions that the payer has sent before: with --expires and --genesis nobody is asked
     #[arg(long, value_name = "NUMBER", requires_all = ["expires", "genesis"])]

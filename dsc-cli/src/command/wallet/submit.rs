@@ -62,7 +62,12 @@ pub(super) struct Submit {
     #[arg(value_name = "HEX|@FILE|FILE|-")]
     transaction: String,
     /// Transactions of a prepared file in one request
-    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u16).range(1..=10_000)
+    )]
     batch: u16,
     #[command(flatten)]
     wait: Wait,
