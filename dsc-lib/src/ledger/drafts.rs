@@ -115,6 +115,17 @@ mod tests {
         assert!(matches!(error, ReplicaError::Block(BlockError::Parent { .. })), "{error:?}");
     }
 
+    /// What follows such a header is no block: whoever read it would say so.
+    #[test]
+    fn a_header_that_no_metronome_signed_costs_no_body() {
+        let (state, block, _) = drafted();
+        let mut header = block.header.clone();
+        header.signature.0[9] ^= 1;
+        let bytes = [crate::codec::encode(&header), vec![255; 64]].concat();
+        let error = check(&state, &bytes).unwrap_err();
+        assert!(matches!(error, ReplicaError::Block(BlockError::Signature(_))), "{error:?}");
+    }
+
     #[test]
     fn only_the_last_are_kept() {
         let (_, block, _) = drafted();
