@@ -61,16 +61,21 @@ impl Inflow {
         }
     }
 
-    /// Reads on for a moment and forgets what comes: a closed socket would lose the answer.
-    pub async fn drain(mut self) {
-        let rest = async { while let Some(Ok(_)) = self.body.frame().await {} };
-        drop(timeout(LINGER_TIME, rest).await);
+    /// Discards the rest, for a client that is refused.
+    pub async fn drain(self) {
+        linger(self.body).await;
     }
 
     fn too_slow(&self) -> Problem {
         let detail = format!("the body did not arrive within {:?}", self.allowance.body_time);
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail)
     }
+}
+
+/// Discards what a client still sends for a moment: a closed socket would lose the answer.
+pub(super) async fn linger(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    drop(timeout(LINGER_TIME, rest).await);
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long a client takes is measured, not judged by")]

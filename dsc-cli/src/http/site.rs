@@ -34,13 +34,11 @@ use tokio::{
 
 use super::{
     Json, Limits, Problem, Token, admin,
-    inflow::{Allowance, too_large},
+    inflow::{Allowance, linger, too_large},
     problem::MEDIA_TYPE,
 };
 use crate::shutdown::Shutdown;
 
-/// How long a client that sends too much is listened to, so that it hears why.
-const LINGER_TIME: Duration = Duration::from_secs(1);
 const DETAIL_BYTES_MAX: usize = 1 << 10;
 
 /// One condition of readiness.
@@ -300,12 +298,6 @@ impl Bounds {
     fn too_large(&self) -> Problem {
         too_large(self.bytes_max)
     }
-}
-
-/// Discards what a client still sends for a moment: a closed socket would lose the answer.
-async fn linger(mut body: Body) {
-    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    drop(timeout(LINGER_TIME, rest).await);
 }
 
 /// What a site knows of itself, and counts.
