@@ -143,11 +143,6 @@ impl Pool {
         self.mempool.counts()
     }
 
-    /// Everything held, in the order to submit it again after a restart.
-    pub fn pending(&self) -> Vec<Arc<CheckedTransaction>> {
-        self.mempool.pending()
-    }
-
     fn fail(&mut self, now: Millis, fault: String) {
         self.fault = Some(fault);
         self.wake_at = now.plus(RETRY_PAUSE);
