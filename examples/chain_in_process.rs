@@ -18,7 +18,7 @@ use dsc_lib::{
     role::{
         Active, Answer, Call, Lost, Next, Refusal,
         blockchain::Blockchain,
-        metronome::{Metronome, Settings},
+        metronome::{LastSigned, Metronome, Settings},
         pool::Pool,
         validator::{Step, Validator},
         wallet::{End, Order, Payment},
@@ -67,10 +67,12 @@ impl Servers {
     fn new(chain: &Chain) -> Self {
         let interval = chain.genesis().interval;
         let settings = Settings { key: METRONOME.clone(), epoch: 0, interval, running: true };
+        // Without a disk: gone with the process, as this ledger is.
+        let signed = LastSigned::in_memory(chain, &METRONOME.public().address());
         Self {
             blockchain: Blockchain::new(Ledger::in_memory(chain.clone())),
             pool: Pool::new(chain.clone(), Limits::default()),
-            metronome: Metronome::new(chain.clone(), settings),
+            metronome: Metronome::new(chain.clone(), settings, signed),
         }
     }
 

@@ -10,12 +10,12 @@ use std::{
 use dsc_lib::{
     genesis::Chain,
     keys::SecretKey,
-    ledger::{Ledger, OpenOptions, Recovery},
+    ledger::{Ledger, OpenOptions, Recovery, disk::Folder},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
         blockchain::Blockchain,
-        metronome::{Metronome, Settings},
+        metronome::{LastSigned, Metronome, Settings, SignedError},
         monitor::Monitor,
         pool::Pool,
         validator::Validator,
@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     exit::Failure,
     http::{Limits, Token},
-    lock::FolderLock,
+    lock::{FolderLock, LockError},
     role::{self, Shared, Socket, drive, spawn, transport::Transport, validator::Effort},
     shutdown::Shutdown,
 };
@@ -204,15 +204,32 @@ pub(crate) fn pool(
     Ok(Running { shared, url, server, _lock: Some(lock) })
 }
 
-/// Starts a metronome.
+/// Opens the record of the block that a metronome signed last.
+fn signed_blocks(folder: &Path, chain: &Chain, key: &SecretKey) -> Result<LastSigned, Failure> {
+    let path = folder.join("signed");
+    let locked = Folder::lock(&path, false).map_err(|e| Failure::file("lock", &path, &e))?;
+    let disk = locked.ok_or_else(|| LockError::Held { folder: path.clone(), pid: None })?;
+    LastSigned::open(disk, chain, &key.public().address()).map_err(|error| match &error {
+        SignedError::Disk(source) => Failure::file("read", &path, source),
+        _ => Failure::corrupt("signed-corrupt", &error).with_hint(format_args!(
+            "if the ledger has every block this metronome signed, move {} away",
+            path.display()
+        )),
+    })
+}
+
+/// Starts a metronome, which keeps in `folder` what it signed last.
 pub(crate) fn metronome(
     host: &Host,
     socket: Socket,
+    folder: &Path,
     chain: Chain,
     settings: Settings,
     transport: Transport,
 ) -> Result<Running<Metronome>, Failure> {
-    let shared = Shared::new(Metronome::new(chain, settings));
+    let lock = own_folder(folder)?;
+    let signed = signed_blocks(folder, &chain, &settings.key)?;
+    let shared = Shared::new(Metronome::new(chain, settings, signed));
     let url = socket.url();
     let (limits, shutdown) = (&host.limits, &host.shutdown);
     let site = role::metronome::site(&shared, &host.time, limits, shutdown, host.token.clone());
@@ -223,7 +240,7 @@ pub(crate) fn metronome(
         let after = |role: &mut Metronome| faults.tell(role.fault());
         drive(&driven, &transport, &own.time, &own.shutdown, after);
     })?;
-    Ok(Running { shared, url, server, _lock: None })
+    Ok(Running { shared, url, server, _lock: Some(lock) })
 }
 
 /// What a validator works with.

@@ -160,8 +160,9 @@ impl Network {
             running: true,
         };
         let provers = provers(args, context, &chain, folder)?;
+        let own = folder.join("metronome");
         let metronome =
-            node::metronome(&host, metronome, chain.clone(), settings, transport.clone())?;
+            node::metronome(&host, metronome, &own, chain.clone(), settings, transport.clone())?;
         for (mine, prover) in provers {
             node::validator(&host, &mine, prover, transport.clone())?;
         }

@@ -87,7 +87,8 @@ fn serve(args: &RunArgs, context: &Context<'_>) -> Result<(), Failure> {
         running: !args.stopped,
     };
     let transport = start.transport.clone();
-    let running = node::metronome(&start.host, socket, chain, settings, transport)?;
+    let running =
+        node::metronome(&start.host, socket, &start.folder(), chain, settings, transport)?;
     start.listening(&running.url)?;
     start.wait();
     running.join();

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Work depends on what it holds alone and changes nothing: only [`super::Active::finish`] does.
+//! 1. Work depends on what it holds alone and changes no role: only [`super::Active::finish`] does.
+//!    A draft is kept on the metronome's disk as soon as it is signed.
 //! 2. When work has run it holds no part of a role's state any more, so applying its outcome
 //!    copies none.
 
@@ -29,7 +30,7 @@ pub struct Finished(pub(super) Outcome);
 #[derive(Debug)]
 pub(super) enum Outcome {
     Followed(Box<replica::Followed>),
-    Drafted(Box<metronome::Drafted>),
+    Drafted(Box<Result<metronome::Draft, metronome::DraftError>>),
 }
 
 impl Work {

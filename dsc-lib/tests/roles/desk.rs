@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use dsc_lib::{
-    ledger::Ledger,
+    ledger::{
+        Ledger,
+        disk::{Disk, Memory},
+    },
     proof::{Footprint, ProofEntry},
     role::{
         Active, Answer, Call, HandIn, Next, Refusal,
         blockchain::Blockchain,
-        metronome::{Metronome, Receipt, Settings},
+        metronome::{LastSigned, Metronome, Receipt, Settings},
     },
     testing::{self, METRONOME, Miners},
     transaction::Encoded,
@@ -16,6 +19,13 @@ use dsc_lib::{
 };
 
 use crate::START;
+
+/// A metronome that has not followed the ledger yet.
+pub(crate) fn metronome(disk: impl Disk + 'static) -> Metronome {
+    let (chain, key) = (testing::chain(), METRONOME.clone());
+    let signed = LastSigned::open(disk, &chain, &key.public().address()).unwrap();
+    Metronome::new(chain, Settings { key, epoch: 0, interval: Millis(1000), running: true }, signed)
+}
 
 /// A metronome at a ledger of its own, driven by hand.
 pub(crate) struct Desk {
@@ -27,11 +37,14 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new() -> Self {
+        Self::on(Memory::default())
+    }
+
+    /// One whose metronome keeps what it signs on this disk.
+    pub(crate) fn on(stored: impl Disk + 'static) -> Self {
         let chain = testing::chain();
-        let settings =
-            Settings { key: METRONOME.clone(), epoch: 0, interval: Millis(1000), running: true };
         let mut desk = Self {
-            metronome: Metronome::new(chain.clone(), settings),
+            metronome: metronome(stored),
             blockchain: Blockchain::new(Ledger::in_memory(chain.clone())),
             miners: Miners::new(&chain),
             now: START,
@@ -40,7 +53,14 @@ impl Desk {
         desk
     }
 
-    /// Answers snapshot and blocks until a round is open.
+    /// The metronome is gone, and another one starts from what is on this disk.
+    pub(crate) fn restart(&mut self, disk: impl Disk + 'static) {
+        self.metronome = metronome(disk);
+        self.now = self.now.plus(Millis(1000));
+        self.follow();
+    }
+
+    /// Answers snapshot and blocks until something else is asked, or a round is open.
     pub(crate) fn follow(&mut self) {
         loop {
             let answer = match self.metronome.next(self.now) {
@@ -48,7 +68,6 @@ impl Desk {
                 Next::Call(Call::Blocks { from, .. }) => {
                     Answer::Blocks(self.blockchain.blocks(from).unwrap())
                 }
-                Next::Call(other) => panic!("not following: {other:?}"),
                 Next::Work(work) => {
                     self.metronome.finish(self.now, work.run());
                     continue;

@@ -3,24 +3,30 @@
 use dsc_lib::{
     block::Block,
     codec,
+    ledger::disk::{Disk, Memory},
     proof::{ENGINES, Fingerprint, Footprint, Miner, Proof, ProofEntry},
     role::{
         Active, Answer, Call, HandIn, Next,
-        metronome::{Metronome, Receipt, Settings},
+        metronome::{LastSigned, Receipt, SignedError},
     },
-    testing::{self, ALICE, BOB, METRONOME, address, coins, next_block, pay},
+    testing::{
+        self, ALICE, BOB, METRONOME, address, coins,
+        disk::{Keep, NotingDisk},
+        next_block, pay,
+    },
     transaction,
     units::{Height, Millis},
 };
 
-use crate::{START, desk::Desk, lost, refusal};
+use crate::{
+    START,
+    desk::{Desk, metronome},
+    lost, refusal,
+};
 
 #[test]
 fn a_round_opens_only_after_the_ledger_was_followed() {
-    let chain = testing::chain();
-    let settings =
-        Settings { key: METRONOME.clone(), epoch: 0, interval: Millis(1000), running: true };
-    let mut metronome = Metronome::new(chain, settings);
+    let mut metronome = metronome(Memory::default());
     assert_eq!(metronome.round(START), None);
     assert_eq!(metronome.next(START), Next::Call(Call::Snapshot));
     metronome.answer(START, lost());
@@ -107,33 +113,24 @@ fn bad_transactions_of_the_pool_are_left_out_and_named() {
     assert!(desk.blockchain.transaction(&id).unwrap().is_some());
 }
 
+/// Whatever the ledger answers, or somebody in its place: a second block of this height would be
+/// an equivocation.
 #[test]
-fn a_refused_block_is_made_anew_from_the_same_proofs() {
+fn a_refused_block_is_handed_in_again_and_no_other_is_signed() {
     let mut desk = Desk::new();
-    for entry in desk.proofs() {
-        desk.hand_in(Height(0), &entry).unwrap();
+    desk.prove();
+    let block = desk.tick_block(vec![]);
+    for code in ["wrong-state", "not-canonical", "wrong-height"] {
+        desk.metronome.answer(desk.now, Ok(Answer::Refused(refusal(code))));
+        assert!(desk.metronome.status(desk.now).fault.unwrap().contains("refused block 0"));
+        desk.now = desk.now.plus(Millis(1000));
+        desk.follow();
+        assert_eq!(desk.block(), block);
     }
-    desk.tick();
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
-    let first = desk.block();
-    desk.metronome.answer(desk.now, Ok(Answer::Refused(refusal("wrong-state"))));
-    assert!(desk.metronome.status(desk.now).fault.unwrap().contains("refused"));
-    desk.now = desk.now.plus(Millis(1000));
-    let mut calls = 0;
-    let second = loop {
-        match desk.call() {
-            Call::Blocks { .. } => desk.metronome.answer(desk.now, Ok(Answer::Blocks(vec![]))),
-            Call::Take(_) => desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![]))),
-            Call::SubmitBlock(bytes) => break bytes,
-            other => panic!("{other:?}"),
-        }
-        calls += 1;
-        assert!(calls < 10, "it asks for ever");
-    };
-    assert_ne!(first, second, "a later time");
-    let block: Block = codec::decode(&second).unwrap();
-    assert_eq!(block.proofs.len(), ENGINES.len());
-    desk.blockchain.submit(&second).unwrap();
+    desk.settle(&block);
+    desk.follow();
+    assert_eq!(desk.metronome.replica().next_height(), Height(1));
+    assert_eq!(desk.metronome.fault(), None);
 }
 
 #[test]
@@ -251,29 +248,132 @@ fn a_round_ahead_that_opens_again_keeps_its_proofs() {
     desk.metronome.answer(desk.now, Ok(Answer::Refused(refusal("block-ahead"))));
     assert_eq!(desk.metronome.round(desk.now), None);
     desk.now = desk.now.plus(Millis(300));
-    assert!(matches!(desk.call(), Call::Blocks { .. }));
-    desk.metronome.answer(desk.now, Ok(Answer::Blocks(vec![])));
-    assert_eq!(desk.metronome.round(desk.now).unwrap().height, Height(0));
-    assert_eq!(desk.call(), Call::Take(Height(0)));
-    assert_eq!(desk.metronome.round(desk.now).unwrap().challenge, ahead.challenge);
-    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
+    desk.follow();
     let again = desk.block();
     desk.settle(&again);
+    desk.follow();
+    assert_eq!(desk.metronome.round(desk.now).unwrap().challenge, ahead.challenge);
     let second = desk.tick_block(vec![]);
     assert_eq!(proofs_of(&second).len(), ENGINES.len());
 }
 
 #[test]
-fn a_draft_that_is_lost_is_made_anew() {
+fn a_draft_that_is_lost_before_it_is_signed_is_made_anew() {
     let mut desk = Desk::new();
     desk.tick();
     desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
-    let Next::Work(late) = desk.metronome.next(desk.now) else { panic!("nothing to draft") };
+    let Next::Work(lost) = desk.metronome.next(desk.now) else { panic!("nothing to draft") };
+    drop(lost);
+    desk.follow();
     assert_eq!(desk.call(), Call::Take(Height(0)));
-    desk.metronome.finish(desk.now, late.run());
-    assert_eq!(desk.call(), Call::Take(Height(0)), "it is not waited for any more");
     desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
     let block = desk.block();
     desk.settle(&block);
     assert_eq!(desk.blockchain.info().unwrap().height, Some(Height(0)));
+}
+
+#[test]
+fn a_draft_that_is_lost_after_it_was_signed_is_handed_in() {
+    let mut desk = Desk::new();
+    desk.tick();
+    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
+    let Next::Work(late) = desk.metronome.next(desk.now) else { panic!("nothing to draft") };
+    drop(late.run());
+    desk.follow();
+    let block = desk.block();
+    desk.settle(&block);
+    assert_eq!(desk.blockchain.info().unwrap().height, Some(Height(0)));
+}
+
+/// Killed at any operation of its disk, whatever of what was not synced that keeps: a block that
+/// left the metronome is the one that the next start hands in.
+#[test]
+fn after_a_crash_the_same_block_is_handed_in() {
+    let stored = NotingDisk::default();
+    let mut desk = Desk::on(stored.clone());
+    let first = desk.tick_block(vec![]);
+    desk.settle(&first);
+    let before = stored.operations();
+    let payment = pay(&ALICE, 0, address(&BOB), 1);
+    let second = desk.tick_block(vec![(&payment).into()]);
+    let after = stored.operations();
+    let mut again = 0;
+    for crash in before..=after {
+        for keep in [Keep::Nothing, Keep::Everything, Keep::Some(1), Keep::Some(2), Keep::Some(3)] {
+            let mut late = Desk::on(Memory::default());
+            late.blockchain.submit(&first).unwrap();
+            late.restart(stored.crash(crash, keep));
+            let signed = late.metronome.signed().last().unwrap();
+            if signed.height == Height(1) {
+                assert_eq!(late.block(), second);
+                again += 1;
+            } else {
+                assert!(crash < after, "a block that has left is kept");
+                assert_eq!(late.metronome.round(late.now).unwrap().height, Height(1));
+            }
+        }
+    }
+    assert!(again >= 5, "{again}");
+}
+
+#[test]
+fn a_block_that_cannot_be_kept_does_not_leave() {
+    let stored = NotingDisk::default();
+    let mut desk = Desk::on(stored.clone());
+    desk.tick();
+    stored.fail(0, usize::MAX);
+    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
+    let Next::Work(work) = desk.metronome.next(desk.now) else { panic!("nothing to draft") };
+    desk.metronome.finish(desk.now, work.run());
+    assert!(desk.metronome.fault().unwrap().contains("record of signed blocks"));
+    assert_eq!(desk.metronome.signed().last(), None);
+    stored.mend();
+    desk.now = desk.now.plus(Millis(1000));
+    desk.follow();
+    assert_eq!(desk.tick(), Call::Take(Height(0)), "it tries anew");
+}
+
+#[test]
+fn below_what_it_signed_a_metronome_signs_nothing() {
+    let stored = Memory::default();
+    let mut desk = Desk::on(stored.clone());
+    for _ in 0..2 {
+        let block = desk.tick_block(vec![]);
+        desk.settle(&block);
+    }
+    let mut old = Desk::on(stored);
+    assert_eq!(old.metronome.round(old.now), None);
+    let fault = old.metronome.fault().unwrap();
+    assert!(fault.contains("block 1 was signed here and the ledger waits for block 0"), "{fault}");
+    for height in [0, 1] {
+        let block = desk.blockchain.ledger().block_bytes(Height(height)).unwrap().unwrap();
+        old.blockchain.submit(&block).unwrap();
+    }
+    old.now = old.now.plus(Millis(1000));
+    old.follow();
+    assert_eq!(old.metronome.round(old.now).unwrap().height, Height(2));
+}
+
+#[test]
+fn a_record_that_no_crash_leaves_is_refused() {
+    let (chain, key) = (testing::chain(), METRONOME.public().address());
+    let stored = Memory::default();
+    let mut desk = Desk::on(stored.clone());
+    for _ in 0..2 {
+        let block = desk.tick_block(vec![]);
+        desk.settle(&block);
+    }
+    let names = stored.list().unwrap();
+    assert_eq!(names.len(), 2);
+    let flip = |name: &str| {
+        let (file, mut byte) = (stored.open(name).unwrap(), [0]);
+        file.read_at(&mut byte, 40).unwrap();
+        file.write_at(&[!byte[0]], 40).unwrap();
+    };
+    flip(&names[1]);
+    let last = LastSigned::open(stored.clone(), &chain, &key).unwrap().last().unwrap();
+    assert_eq!(last.height, Height(0), "as after a crash while block 1 was written");
+    flip(&names[0]);
+    let refused = LastSigned::open(stored, &chain, &key).unwrap_err();
+    assert!(matches!(refused, SignedError::Damaged(..)), "{refused}");
 }

@@ -15,7 +15,7 @@ use dsc_lib::{
     role::{
         Active, Answer, Call, Finished, Lost, Next, Refusal, Work,
         blockchain::{Blockchain, SubmitError},
-        metronome::{Metronome, Settings},
+        metronome::{LastSigned, Metronome, Settings},
         monitor::Monitor,
         pool::Pool,
         validator::{Job, Step, Validator},
@@ -177,6 +177,7 @@ impl World {
         let time = chain.genesis().time;
         let key = METRONOME.clone();
         let interval = chain.genesis().interval;
+        let signed = LastSigned::in_memory(&chain, &key.public().address());
         let settings = Settings { key, epoch: 0, interval, running: true };
         let mut world = Self {
             now: time.plus(Millis(1)),
@@ -186,7 +187,7 @@ impl World {
             waiting: BTreeMap::new(),
             blockchain: Blockchain::new(Ledger::in_memory(chain.clone())),
             pool: Pool::new(chain.clone(), Limits::default()),
-            metronome: Metronome::new(chain.clone(), settings),
+            metronome: Metronome::new(chain.clone(), settings, signed),
             monitor: Monitor::new(Millis(5_000)),
             validators: (0..ENGINE_COUNT)
                 .map(|i| Validator::new(miner(i), ENGINES[i].kind))

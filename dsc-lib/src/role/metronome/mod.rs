@@ -6,17 +6,25 @@
 //! # Invariants
 //!
 //! 1. A proof is verified when it is handed in, and only the best of each engine is kept.
-//! 2. A block stays the same until the ledger has taken or refused it, so a lost answer cannot
-//!    lead to two blocks at one height.
+//! 2. A block is on this metronome's disk before it is handed in, and is handed in until the ledger
+//!    has it or another one: neither a lost answer, a refusal nor a crash leads to two blocks of
+//!    one height with the same signer.
 //! 3. A round closes only when the block of the one before is final, so at most one block is under
 //!    way and at most one round is open ahead of the ledger.
 //! 4. A round that is open ahead of the ledger is dropped when the block before it is not taken:
 //!    the ledger has another one, or is asked to take another.
 
+mod draft;
+mod signed;
+mod status;
+
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-
+pub(super) use self::draft::{Draft, DraftError, Drafting};
+pub use self::{
+    signed::{LastSigned, SignedBlock, SignedError},
+    status::{OpenRound, Receipt, Status, Validator},
+};
 use super::{
     Active, Answer, Call, HandIn, Lost, Next, Refusal, Replica,
     work::{Finished, Job, Outcome, Work},
@@ -25,76 +33,16 @@ use crate::{
     genesis::Chain,
     hash::Digest,
     keys::SecretKey,
-    ledger::{BlockError, CheckedBlock, LeftOut, Proposal, Round, State},
-    proof::{Challenge, ENGINE_COUNT, Footprint, Miner, ProofEntry, ProofKind},
-    transaction::{CheckedTransaction, Encoded},
-    units::{Height, Millis, Quality, Target},
+    ledger::{CheckedBlock, LeftOut, Round},
+    proof::{Challenge, ENGINE_COUNT, Miner, ProofEntry, ProofKind},
+    transaction::Encoded,
+    units::{Height, Millis, Quality},
 };
 
 /// Pause after a lost or unusable answer.
 const RETRY_PAUSE: Millis = Millis(250);
 /// Most validators remembered; the one not heard from for longest is forgotten.
 const VALIDATORS_MAX: usize = 1_000;
-
-/// The round that validators may answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenRound {
-    /// Height of its block.
-    pub height: Height,
-    /// What proofs answer.
-    pub challenge: Digest,
-    /// What they must meet, in the order of engines.
-    pub targets: [Target; ENGINE_COUNT],
-    /// Time until the tick.
-    pub closes_in: Millis,
-}
-
-/// What became of a proof that was handed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Receipt {
-    /// It is the best of its engine so far.
-    Best,
-    /// It is valid, and another is at least as good.
-    Outbid,
-    /// No proof was handed in; the report is noted.
-    Noted,
-}
-
-/// What is known of a validator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Validator {
-    /// Who.
-    pub miner: Miner,
-    /// With which engine.
-    pub kind: ProofKind,
-    /// When it was heard of last.
-    pub last_seen: Millis,
-    /// The last round it reported.
-    pub height: Height,
-    /// Tries in that round.
-    pub attempts: u64,
-    /// Time spent on them.
-    pub spent: Millis,
-    /// What its prover holds.
-    pub footprint: Footprint,
-}
-
-/// Whether the metronome runs, and which validators it hears from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Whether it makes blocks.
-    pub running: bool,
-    /// The round that is open, if one is.
-    pub round: Option<OpenRound>,
-    /// Planned time between blocks.
-    pub interval: Millis,
-    /// Validators in order of miner and engine.
-    pub validators: Vec<Validator>,
-    /// What went wrong last, if it is not mended.
-    pub fault: Option<String>,
-}
 
 /// How often and as whom a metronome ticks.
 #[derive(Debug)]
@@ -122,8 +70,8 @@ enum Phase {
     Taken(Vec<Encoded>),
     /// Waiting for the draft.
     Drafting,
-    /// Waiting for the ledger to take the block.
-    Submitting(Arc<CheckedBlock>, Arc<Vec<u8>>),
+    /// Waiting for the ledger to take the block, which was checked if it was made just now.
+    Submitting(SignedBlock, Option<Arc<CheckedBlock>>),
 }
 
 /// A round and its best proofs.
@@ -140,37 +88,11 @@ impl Candidates {
     }
 }
 
-/// All that a block is made from.
-#[derive(Debug)]
-pub(super) struct Drafting {
-    state: Arc<State>,
-    key: Arc<SecretKey>,
-    transactions: Vec<Encoded>,
-    proofs: Vec<ProofEntry>,
-    time: Millis,
-    epoch: u64,
-}
-
-/// A block, its bytes, and the transactions that were left out of it.
-pub(super) type Drafted = Result<(Arc<CheckedBlock>, Arc<Vec<u8>>, Vec<LeftOut>), BlockError>;
-
-impl Drafting {
-    pub(super) fn run(self) -> Drafted {
-        let Self { state, key, transactions, proofs, time, epoch } = self;
-        let transactions = check_all(state.chain(), transactions);
-        let (block, left_out) =
-            state.draft(Proposal { proofs, transactions, time, epoch }, &key)?;
-        let bytes = Arc::new(block.to_bytes());
-        let block = Arc::new(block);
-        state.remember(&bytes, block.clone());
-        Ok((block, bytes, left_out))
-    }
-}
-
 /// The metronome.
 #[derive(Debug)]
 pub struct Metronome {
     key: Arc<SecretKey>,
+    signed: Arc<LastSigned>,
     epoch: u64,
     interval: Millis,
     running: bool,
@@ -191,11 +113,12 @@ pub struct Metronome {
 }
 
 impl Metronome {
-    /// A metronome for a chain.
-    pub fn new(chain: Chain, settings: Settings) -> Self {
+    /// A metronome for a chain, which signs no block of a height that is in `signed`.
+    pub fn new(chain: Chain, settings: Settings, signed: LastSigned) -> Self {
         let Settings { key, epoch, interval, running } = settings;
         Self {
             key: Arc::new(key),
+            signed: Arc::new(signed),
             epoch,
             interval,
             running,
@@ -215,6 +138,11 @@ impl Metronome {
     /// The replica of the ledger's state.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// The record of the block it signed last.
+    pub fn signed(&self) -> &LastSigned {
+        &self.signed
     }
 
     /// What went wrong last, if it is not mended.
@@ -347,6 +275,27 @@ impl Metronome {
         }
     }
 
+    /// Goes on where the ledger is: with the block signed for its next height, if there is one.
+    fn go_on(&mut self, now: Millis) {
+        let next = self.replica.next_height();
+        match self.signed.last() {
+            Some(kept) if kept.height == next => self.phase = Phase::Submitting(kept, None),
+            Some(kept) if kept.height > next => self.stay_behind(now, kept.height, next),
+            _ => self.open(now),
+        }
+    }
+
+    /// The ledger was put back: it misses blocks that this metronome signed, and none of their
+    /// heights is signed a second time.
+    fn stay_behind(&mut self, now: Millis, signed: Height, next: Height) {
+        self.phase = Phase::Following;
+        let fault = format!(
+            "block {signed} was signed here and the ledger waits for block {next}: give it the \
+             blocks it lost, or take the record of signed blocks away if it was put back on purpose"
+        );
+        self.fail(now, fault);
+    }
+
     /// Opens the ledger's next round; one that is open already, or whose block the ledger did not
     /// take, goes on with its proofs.
     fn open(&mut self, now: Millis) {
@@ -404,6 +353,7 @@ impl Metronome {
         Next::Work(Work(Job::Draft(Box::new(Drafting {
             state: self.replica.shared_state(),
             key: self.key.clone(),
+            signed: self.signed.clone(),
             transactions,
             proofs: self.closed.as_ref().map(Candidates::proofs).unwrap_or_default(),
             time: now,
@@ -411,15 +361,15 @@ impl Metronome {
         }))))
     }
 
-    fn take_draft(&mut self, now: Millis, drafted: Drafted) {
+    fn take_draft(&mut self, now: Millis, drafted: Result<Draft, DraftError>) {
         match drafted {
-            Ok((block, bytes, left_out)) => {
+            Ok(Draft { block, kept, left_out }) => {
                 self.left_out = left_out;
-                self.phase = Phase::Submitting(block, bytes);
+                self.phase = Phase::Submitting(kept, Some(block));
             }
             Err(error) => {
                 (self.open, self.closed) = (None, None);
-                self.fail(now, format!("no block can be made: {error}"));
+                self.fail(now, error.to_string());
                 self.phase = Phase::Following;
             }
         }
@@ -429,15 +379,15 @@ impl Metronome {
         &mut self,
         now: Millis,
         answer: Result<Answer, Lost>,
-        block: Arc<CheckedBlock>,
-        bytes: Arc<Vec<u8>>,
+        kept: SignedBlock,
+        block: Option<Arc<CheckedBlock>>,
     ) {
         let unsettled = match answer {
-            Ok(Answer::BlockAccepted(accepted)) if accepted.hash == block.hash() => {
-                return self.accepted(now, &block);
+            Ok(Answer::BlockAccepted(accepted)) if accepted.hash == kept.hash => {
+                return self.accepted(now, block.as_deref());
             }
             Ok(Answer::Refused(refusal)) => {
-                self.fail(now, format!("the ledger refused the block: {refusal}"));
+                self.fail(now, format!("the ledger refused block {}: {refusal}", kept.height));
                 return self.drop_ahead();
             }
             Ok(_) => "the blockchain server answered another question".into(),
@@ -445,20 +395,21 @@ impl Metronome {
         };
         // It may or may not have been taken: the same block again settles it.
         self.fail(now, unsettled);
-        self.phase = Phase::Submitting(block, bytes);
+        self.phase = Phase::Submitting(kept, block);
     }
 
-    fn accepted(&mut self, now: Millis, block: &CheckedBlock) {
+    /// The ledger has the block; one that was not checked here is followed like any other.
+    fn accepted(&mut self, now: Millis, block: Option<&CheckedBlock>) {
         self.fault = None;
-        match self.replica.apply(block) {
-            Ok(()) => self.open(now),
-            Err(_) => self.drop_ahead(),
+        match block.map(|block| self.replica.apply(block)) {
+            Some(Ok(())) => self.open(now),
+            _ => self.drop_ahead(),
         }
     }
 
     /// The block was not taken: the ledger is looked at before any round goes on.
     fn drop_ahead(&mut self) {
-        self.dropped = self.open.take();
+        self.dropped = self.open.take().or_else(|| self.dropped.take());
         self.phase = Phase::Following;
     }
 
@@ -468,7 +419,7 @@ impl Metronome {
             Err(lost) => Err(lost.to_string()),
         };
         match received {
-            Ok(()) if self.replica.is_idle() => self.open(now),
+            Ok(()) if self.replica.is_idle() => self.go_on(now),
             Ok(()) => self.wake_at = now,
             Err(fault) => self.fail(now, fault),
         }
@@ -495,12 +446,13 @@ impl Active for Metronome {
                 let transactions = std::mem::take(transactions);
                 self.draft(now, transactions)
             }
-            // Whoever asks while a draft is to come has lost it: it is made anew.
-            Phase::Taking | Phase::Drafting => {
-                self.phase = Phase::Taking;
-                Next::Call(Call::Take(self.replica.next_height()))
+            Phase::Taking => Next::Call(Call::Take(self.replica.next_height())),
+            // Whoever asks while a draft is to come has lost it: what was signed is on disk.
+            Phase::Drafting => {
+                self.drop_ahead();
+                self.next(now)
             }
-            Phase::Submitting(_, bytes) => Next::Call(Call::SubmitBlock(bytes.clone())),
+            Phase::Submitting(kept, _) => Next::Call(Call::SubmitBlock(kept.bytes.clone())),
         }
     }
 
@@ -513,7 +465,7 @@ impl Active for Metronome {
                     _ => Vec::new(),
                 });
             }
-            Phase::Submitting(block, bytes) => self.settle(now, answer, block, bytes),
+            Phase::Submitting(kept, block) => self.settle(now, answer, kept, block),
             other => self.phase = other,
         }
     }
@@ -545,9 +497,4 @@ fn keep_best(
             Receipt::Best
         }
     }
-}
-
-/// Checks the pool's transactions in parallel; those that break a rule are dropped.
-fn check_all(chain: &Chain, transactions: Vec<Encoded>) -> Vec<Arc<CheckedTransaction>> {
-    chain.checker().check_all(transactions).into_iter().filter_map(Result::ok).collect()
 }
