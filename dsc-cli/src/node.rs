@@ -14,7 +14,7 @@ use dsc_lib::{
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
-        blockchain::Blockchain,
+        blockchain::{Blockchain, Evidence, EvidenceError},
         metronome::{LastSigned, Metronome, Settings, SignedError},
         monitor::Monitor,
         pool::Pool,
@@ -142,11 +142,28 @@ pub(crate) fn blockchain(
     let ledger = Ledger::open_with(&path, chain, options, opening_progress())?;
     tell_recovery(ledger.recovery());
     require_room(&host.limits, ledger.state().chain())?;
-    let shared = Shared::new(Blockchain::new(ledger));
+    let evidence = evidence(folder, ledger.state().chain())?;
+    let shared = Shared::new(Blockchain::with_evidence(ledger, evidence));
     let url = socket.url();
     let site = role::blockchain::site(&shared, &host.limits, &host.shutdown);
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     Ok(Running { shared, url, server, _lock: Some(lock) })
+}
+
+/// Opens the evidence against metronomes that signed two blocks of one height.
+fn evidence(folder: &Path, chain: &Chain) -> Result<Evidence, Failure> {
+    let path = folder.join("evidence");
+    Evidence::open(disk(&path)?, chain).map_err(|error| match &error {
+        EvidenceError::Disk(source) => Failure::file("read", &path, source),
+        _ => Failure::corrupt("evidence-corrupt", &error)
+            .with_hint(format_args!("the ledger does not need it: move {} away", path.display())),
+    })
+}
+
+/// A folder of a role for this process alone, made if it is missing.
+fn disk(path: &Path) -> Result<Folder, Failure> {
+    let locked = Folder::lock(path, false).map_err(|e| Failure::file("lock", path, &e))?;
+    Ok(locked.ok_or_else(|| LockError::Held { folder: path.to_owned(), pid: None })?)
 }
 
 /// Logs each tenth of a long opening.
@@ -207,9 +224,7 @@ pub(crate) fn pool(
 /// Opens the record of the block that a metronome signed last.
 fn signed_blocks(folder: &Path, chain: &Chain, key: &SecretKey) -> Result<LastSigned, Failure> {
     let path = folder.join("signed");
-    let locked = Folder::lock(&path, false).map_err(|e| Failure::file("lock", &path, &e))?;
-    let disk = locked.ok_or_else(|| LockError::Held { folder: path.clone(), pid: None })?;
-    LastSigned::open(disk, chain, &key.public().address()).map_err(|error| match &error {
+    LastSigned::open(disk(&path)?, chain, &key.public().address()).map_err(|error| match &error {
         SignedError::Disk(source) => Failure::file("read", &path, source),
         _ => Failure::corrupt("signed-corrupt", &error).with_hint(format_args!(
             "if the ledger has every block this metronome signed, move {} away",

@@ -41,6 +41,10 @@ impl Document for Shown<'_> {
             let height = chain.height.map_or_else(|| "none".into(), |height| height.to_string());
             writeln!(f, "block {height}  {}  state {}", chain.tip, chain.state)?;
             writeln!(f, "{} addresses, {} coins", chain.accounts, chain.supply)?;
+            if chain.equivocations > 0 {
+                let heights = chain.equivocations;
+                writeln!(f, "EQUIVOCATION: a metronome signed two blocks at {heights} heights")?;
+            }
         }
         if let Some(pool) = pool {
             writeln!(f, "pool: {} submitted, {} unconfirmed", pool.submitted, pool.unconfirmed)?;

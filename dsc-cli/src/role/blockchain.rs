@@ -115,6 +115,7 @@ fn site_of(server: Server, limits: &Limits, shutdown: &Shutdown) -> Site {
         .route("/v1/transactions/{id}/proof", get(inclusion))
         .route("/v1/accounts/{address}", get(account))
         .route("/v1/accounts/{address}/transactions", get(history))
+        .route("/v1/equivocations", get(equivocations))
         .with_state(server.clone());
     let bulk = Router::new().route("/v1/blocks", axum::routing::post(submit));
     let waiting =
@@ -139,6 +140,8 @@ fn write_figures(server: &Shared<Blockchain>, text: &mut String) {
         text,
         "# TYPE dsc_tip_timestamp_seconds gauge\ndsc_tip_timestamp_seconds {seconds}"
     );
+    let equivocations = held.evidence().count();
+    let _ = writeln!(text, "# TYPE dsc_equivocations gauge\ndsc_equivocations {equivocations}");
     let _ = writeln!(text, "# TYPE dsc_blocks_total counter");
     let wins = held.ledger().wins();
     for (kind, count) in dsc_lib::proof::ProofKind::all().zip(wins.by_engine()) {
@@ -162,6 +165,13 @@ async fn info(State(server): State<Server>) -> Result<Response, Problem> {
     use axum::response::IntoResponse;
     let info = blocking(move || server.shared.lock().info().map_err(|e| broken(&e))).await?;
     Ok(Json(info).into_response())
+}
+
+/// Metronomes that signed two blocks of one height, with both headers.
+async fn equivocations(
+    State(server): State<Server>,
+) -> Result<Json<Vec<blockchain::Equivocation>>, Problem> {
+    server.shared.with(|chain| chain.evidence().all()).await.map(Json)
 }
 
 async fn chain_genesis(State(server): State<Server>) -> Response {
@@ -244,6 +254,11 @@ fn refuse_ahead(got: Millis, now: Millis) -> Result<(), Problem> {
 }
 
 fn submit_problem(error: &SubmitError) -> Problem {
+    if let SubmitError::Equivocation(seen) = error {
+        let (first, second) = (seen.first.hash(), seen.second.hash());
+        let (metronome, height) = (seen.first.metronome, seen.first.height);
+        tracing::error!(%metronome, %height, %first, %second, "a metronome signed two blocks");
+    }
     if let Some(refusal) = error.refusal() {
         return refused(&refusal);
     }

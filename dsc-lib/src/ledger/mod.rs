@@ -29,6 +29,7 @@ mod wins;
 
 use std::{collections::HashMap, sync::Arc};
 
+pub(crate) use self::rules::check_origin;
 pub use self::{
     checked::CheckedBlock,
     durable::{Archive, Event, Inclusion, Ledger, Located, OpenOptions, Place},
@@ -48,9 +49,7 @@ use self::{
     checked::fixed_bytes,
     drafts::Drafts,
     execute::{Execution, commit},
-    rules::{
-        Proven, check_origin, check_proofs, check_proofs_root, check_transactions, next_round,
-    },
+    rules::{Proven, check_proofs, check_proofs_root, check_transactions, next_round},
 };
 use crate::{
     address::Address,

@@ -21,7 +21,7 @@ pub(super) struct Proven {
 }
 
 /// Checks what a header shows without its parent: version, chain and signature.
-pub(super) fn check_origin(chain: &Chain, header: &Header) -> Result<(), BlockError> {
+pub(crate) fn check_origin(chain: &Chain, header: &Header) -> Result<(), BlockError> {
     if header.version != block::VERSION {
         return Err(BlockError::Version { got: header.version });
     }

@@ -4,10 +4,12 @@
 //!
 //! 1. A block is acknowledged only after it is durable.
 //! 2. The same block again is acknowledged again; another one at its height is refused.
-//! 3. Checking and storing a block need nothing of the role: [`Submission`] owns what they take, so
+//! 3. Who signs two blocks of one height is named, with both headers ([`Equivocation`]).
+//! 4. Checking and storing a block need nothing of the role: [`Submission`] owns what they take, so
 //!    questions are answered meanwhile.
 
 mod confirmed;
+mod equivocation;
 
 use std::sync::Arc;
 
@@ -15,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::confirmed::Recent;
-pub use self::confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed};
+pub use self::{
+    confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed},
+    equivocation::{EQUIVOCATIONS_MAX, Equivocation, EquivocationFault, Evidence, EvidenceError},
+};
 
 use super::Refusal;
 use crate::{
@@ -65,6 +70,9 @@ pub struct Info {
     pub targets: [Target; ENGINE_COUNT],
     /// Blocks won, by engine and miner.
     pub wins: Wins,
+    /// Heights at which a metronome was seen to have signed two blocks.
+    #[serde(default)]
+    pub equivocations: u64,
 }
 
 /// A block that is durably on the ledger.
@@ -175,6 +183,9 @@ pub enum SubmitError {
     /// It breaks a rule.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// Its metronome signed another block of its height, which is on the ledger.
+    #[error("the metronome {} signed another block of height {}", .0.second.metronome, .0.second.height)]
+    Equivocation(Box<Equivocation>),
     /// This server could not store it: not the sender's fault.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -192,6 +203,7 @@ impl SubmitError {
         match self {
             Self::Decode(_) => Some(Refusal::new("not-canonical", self)),
             Self::Block(error) => Some(Refusal::new(error.code(), self)),
+            Self::Equivocation(_) => Some(Refusal::new("equivocation", self)),
             Self::Stale(_) | Self::Commit(CommitError::Stale(_)) => {
                 Some(Refusal::new("wrong-height", self))
             }
@@ -216,6 +228,7 @@ pub struct Submission<B> {
     bytes: B,
     state: Arc<State>,
     archive: Archive,
+    evidence: Arc<Evidence>,
 }
 
 /// A block that is durably stored, of which the role does not know yet.
@@ -237,14 +250,19 @@ impl<B: AsRef<[u8]>> Submission<B> {
     ///
     /// [`SubmitError`]; nothing has changed then.
     pub fn run(self) -> Result<Stored, SubmitError> {
-        let Self { bytes, state, archive } = self;
+        let Self { bytes, state, archive, evidence } = self;
         let (header, _) = codec::decode_first::<Header>(bytes.as_ref())?;
         let (height, hash) = (header.height, header.hash());
         let accepted = Accepted { height, hash };
         if archive.height_of(&hash)? == Some(height) {
             return Ok(Stored { accepted, block: None, fresh: None });
         }
-        let block = state.check_bytes::<SubmitError>(bytes.as_ref())?;
+        let block = match state.check_bytes::<SubmitError>(bytes.as_ref()) {
+            Err(SubmitError::Block(error @ BlockError::Height { .. })) => {
+                return Err(refused(header, error, state.chain(), &archive, &evidence)?);
+            }
+            checked => checked?,
+        };
         let persisted = archive.persist(&block)?;
         let confirmed = Arc::new(Confirmed::of_checked(&block));
         let fresh = Some((persisted, confirmed));
@@ -252,17 +270,48 @@ impl<B: AsRef<[u8]>> Submission<B> {
     }
 }
 
+/// Why a block of another height than the next is refused: if its metronome signed the block that
+/// the ledger has there, this is kept as evidence.
+fn refused(
+    second: Header,
+    error: BlockError,
+    chain: &Chain,
+    archive: &Archive,
+    evidence: &Evidence,
+) -> Result<SubmitError, StoreError> {
+    let Some(first) = archive.header(second.height)? else { return Ok(error.into()) };
+    let equivocation = Equivocation { first, second };
+    if equivocation.verify(chain).is_err() {
+        return Ok(error.into());
+    }
+    evidence
+        .add(&equivocation)
+        .map_err(|source| StoreError::Io { action: "keep the evidence", source })?;
+    Ok(SubmitError::Equivocation(Box::new(equivocation)))
+}
+
 /// The blockchain server.
 #[derive(Debug)]
 pub struct Blockchain {
     ledger: Ledger,
     recent: Recent,
+    evidence: Arc<Evidence>,
 }
 
 impl Blockchain {
-    /// Serves this ledger.
+    /// Serves this ledger. Evidence of equivocations is kept in RAM.
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, recent: Recent::default() }
+        Self::with_evidence(ledger, Evidence::default())
+    }
+
+    /// Serves this ledger, and adds to this evidence.
+    pub fn with_evidence(ledger: Ledger, evidence: Evidence) -> Self {
+        Self { ledger, recent: Recent::default(), evidence: Arc::new(evidence) }
+    }
+
+    /// Equivocations that were seen.
+    pub fn evidence(&self) -> &Arc<Evidence> {
+        &self.evidence
     }
 
     /// The ledger.
@@ -291,6 +340,7 @@ impl Blockchain {
             challenge: round.challenge,
             targets: round.targets,
             wins: self.ledger.wins().clone(),
+            equivocations: self.evidence.count() as u64,
         })
     }
 
@@ -307,7 +357,8 @@ impl Blockchain {
     /// Takes an encoded block to be checked and stored. Submissions are made one after the other: of
     /// two that begin at once one is refused.
     pub fn begin<B: AsRef<[u8]>>(&self, bytes: B) -> Submission<B> {
-        Submission { bytes, state: self.ledger.shared_state(), archive: self.archive().clone() }
+        let (state, archive) = (self.ledger.shared_state(), self.archive().clone());
+        Submission { bytes, state, archive, evidence: self.evidence.clone() }
     }
 
     /// Moves on by a block that was stored.
