@@ -21,6 +21,7 @@ mod network;
 mod node;
 pub mod output;
 mod passphrase;
+mod private;
 pub mod progress;
 mod role;
 pub mod shutdown;

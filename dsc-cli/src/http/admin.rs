@@ -24,7 +24,7 @@ use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Peer, Problem};
-use crate::entropy::OsEntropy;
+use crate::{entropy::OsEntropy, private::exposed};
 
 const LEN_MIN: usize = 32;
 
@@ -76,7 +76,9 @@ impl Token {
     /// [`TokenError`] if it cannot be read, is open to others, or too short.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
         let failed = |source| TokenError::File { path: path.to_owned(), source };
-        check_mode(path, &fs::metadata(path).map_err(failed)?)?;
+        if let Some(mode) = exposed(&fs::metadata(path).map_err(failed)?) {
+            return Err(TokenError::Exposed { path: path.to_owned(), mode });
+        }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
         let token = Zeroizing::new(text.trim().to_owned());
         if token.len() < LEN_MIN {
@@ -124,22 +126,6 @@ fn create(path: &Path) -> io::Result<()> {
     let text = Zeroizing::new(hex::encode(bytes));
     bytes.zeroize();
     options.open(path)?.write_all(text.as_bytes())
-}
-
-#[cfg(unix)]
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), TokenError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = metadata.permissions().mode() & 0o777;
-    let open_to_others = mode & 0o077;
-    if open_to_others == 0 {
-        return Ok(());
-    }
-    Err(TokenError::Exposed { path: path.to_owned(), mode })
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Path, _metadata: &fs::Metadata) -> Result<(), TokenError> {
-    Ok(())
 }
 
 /// Lets administrators pass.
