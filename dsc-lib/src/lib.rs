@@ -4,6 +4,7 @@
 //! part of it runs in a test as it runs in a network.
 //!
 //! * [`proof`]: three engines (work, space, memory) behind one trait, over the bulk hash of [`tag`].
+//! * [`disk`]: the few file operations that all of it needs.
 //! * [`keys`], [`address`], [`codec`], [`transaction`], [`block`], [`merkle`], [`retarget`],
 //!   [`commitment`], [`genesis`]: the formats and rules of the chain, one concept each.
 #![cfg_attr(
@@ -60,6 +61,7 @@ pub mod address;
 pub mod block;
 pub mod codec;
 pub mod commitment;
+pub mod disk;
 pub mod genesis;
 pub mod hash;
 pub mod keys;

@@ -11,7 +11,6 @@ use std::{ops::Deref, path::Path, sync::Arc};
 use super::{
     BlockError, CheckedBlock, CommitError, OpenError, Snapshot, StaleBlock, State, StoreError,
     Wins,
-    disk::{Disk, Folder, Memory},
     index::{Maintained, REWARD_INDEX, Touch, View},
     store::{self, Opened, Persisted, Recovery, Store},
 };
@@ -19,6 +18,7 @@ use crate::{
     address::Address,
     block::{Block, BlockHash, Header},
     codec,
+    disk::{Disk, Folder, Memory},
     genesis::Chain,
     merkle::{self, InclusionProof},
     transaction::{Transaction, TransactionId},

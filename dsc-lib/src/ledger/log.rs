@@ -29,14 +29,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    CheckedBlock, OpenError, StaleBlock, StoreError,
-    checked::fixed_bytes,
-    disk::{Disk, DiskFile},
-    rules::check_origin,
+    CheckedBlock, OpenError, StaleBlock, StoreError, checked::fixed_bytes, rules::check_origin,
 };
 use crate::{
     block::{BlockHash, Header},
     codec,
+    disk::{Disk, DiskFile},
     genesis::{BLOCK_BYTES_MAX, Chain, GENESIS_BYTES_MAX, Genesis},
     units::Height,
 };

@@ -11,7 +11,6 @@
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
 mod checked;
-pub mod disk;
 mod drafts;
 mod durable;
 mod error;

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::{
     CheckedBlock, CommitError, OpenError, OpenOptions, Place, SnapshotTip, State, StoreError, Wins,
-    disk::{Disk, Folder},
     index::{self, Covered, Fresh, Index, Pointer, Tables, View},
     log::{self, AppendError, BLOCKS, Extent, Log, SYNCED, Torn, Unread},
 };
 use crate::{
     block::{Block, BlockHash, Header, Proofs},
     codec,
+    disk::{Disk, Folder},
     genesis::Chain,
     transaction::{Encoded, TRANSACTION_BYTES_MAX},
     units::Height,

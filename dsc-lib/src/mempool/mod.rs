@@ -25,6 +25,7 @@
 mod error;
 mod finished;
 mod index;
+pub mod journal;
 mod queue;
 mod rate;
 #[cfg(test)]

@@ -49,14 +49,14 @@ pub(super) fn drop_cache(file: &File) {
 pub(super) fn drop_cache(_file: &File) {}
 
 /// Asks the system to forget what it has cached of `len` bytes from `offset` on; advice too.
-#[cfg(all(feature = "ledger", any(target_os = "linux", target_os = "android")))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn drop_cache_of(file: &File, offset: u64, len: u64) {
     if let Some(len) = std::num::NonZeroU64::new(len) {
         let _ = rustix::fs::fadvise(file, offset, Some(len), rustix::fs::Advice::DontNeed);
     }
 }
 
-#[cfg(all(feature = "ledger", not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn drop_cache_of(_file: &File, _offset: u64, _len: u64) {}
 
 #[cfg(unix)]
@@ -189,12 +189,12 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 
 /// Makes the names in `folder` durable.
 #[cfg(unix)]
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 #[cfg(not(unix))]
-pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

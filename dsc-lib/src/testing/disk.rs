@@ -10,11 +10,11 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use crate::ledger::disk::{Disk, DiskFile, Memory};
+use crate::disk::{Disk, DiskFile, Memory};
 
 const PAGE: usize = 4096;
 /// No operation has this number.
@@ -58,12 +58,15 @@ pub struct NotingDisk {
     noted: Arc<Mutex<Noted>>,
     /// The numbers of the first and the last operation that fails.
     failing: Arc<[AtomicU64; 2]>,
+    /// Whether nothing can be read.
+    unreadable: Arc<AtomicBool>,
 }
 
 impl Default for NotingDisk {
     fn default() -> Self {
         let failing = Arc::new([AtomicU64::new(NEVER), AtomicU64::new(NEVER)]);
-        Self { memory: Memory::default(), noted: Arc::default(), failing }
+        let (memory, unreadable) = (Memory::default(), Arc::default());
+        Self { memory, noted: Arc::default(), failing, unreadable }
     }
 }
 
@@ -99,8 +102,14 @@ impl NotingDisk {
         self.failing[1].store(first.saturating_add(count as u64 - 1), Ordering::SeqCst);
     }
 
+    /// Lets every read fail.
+    pub fn fail_reads(&self) {
+        self.unreadable.store(true, Ordering::SeqCst);
+    }
+
     /// Lets nothing fail any more.
     pub fn mend(&self) {
+        self.unreadable.store(false, Ordering::SeqCst);
         self.failing.iter().for_each(|place| place.store(NEVER, Ordering::SeqCst));
     }
 
@@ -184,6 +193,9 @@ impl DiskFile for NotingFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.disk.unreadable.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk was told to fail"));
+        }
         self.inner.read_at(bytes, offset)
     }
 

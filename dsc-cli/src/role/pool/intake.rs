@@ -24,6 +24,7 @@ use std::{
 
 use dsc_lib::{
     genesis::Chain,
+    mempool::journal::Journal,
     role::{
         Refusal,
         pool::{Outcome, Pool},
@@ -32,7 +33,6 @@ use dsc_lib::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::journal::Journal;
 use crate::{
     exit::Failure,
     http::Problem,

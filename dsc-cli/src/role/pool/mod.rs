@@ -24,17 +24,14 @@ use dsc_lib::{
     address::Address,
     codec,
     keys::SecretKey,
-    mempool::{Counts, Status},
+    mempool::{Counts, Status, journal::Journal},
     role::pool::{NextSequence, Outcome, Pool},
     transaction::{Draft, Encoded, Memo, Payment, Payments, TransactionId},
     units::{Amount, Height},
 };
 use serde::{Deserialize, Serialize};
 
-use self::{
-    intake::{Holder, Intake},
-    journal::Journal,
-};
+use self::intake::{Holder, Intake};
 use super::{
     Shared, binary, blocking, genesis,
     query::{Asked, Id, Of},
@@ -71,8 +68,17 @@ impl Server {
         faucet: Option<SecretKey>,
         intake_bytes_max: usize,
     ) -> Result<Arc<Self>, Failure> {
-        let journal =
-            Journal::open(folder).map_err(|error| Failure::file("open", folder, &error))?;
+        let opened = journal::open(folder);
+        let journal = opened.map_err(|error| Failure::file("open", folder, &error))?;
+        Self::start(pool, journal, faucet, intake_bytes_max)
+    }
+
+    fn start(
+        pool: Pool,
+        journal: Journal,
+        faucet: Option<SecretKey>,
+        intake_bytes_max: usize,
+    ) -> Result<Arc<Self>, Failure> {
         let restored = AtomicBool::new(false);
         let chain = pool.replica().state().chain().clone();
         let shared = Shared::new(pool);

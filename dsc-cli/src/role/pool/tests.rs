@@ -1,10 +1,15 @@
 //! The pool's server without its sockets.
 
 use dsc_lib::{
+    disk::{Disk, Memory},
     ledger::Ledger,
     mempool,
     role::{Active, Answer, Next},
-    testing::{ALICE, BOB, address, chain, next_block, pay},
+    testing::{
+        ALICE, BOB, address, chain,
+        disk::{Keep, NotingDisk},
+        next_block, pay,
+    },
     units::Millis,
 };
 
@@ -18,8 +23,10 @@ fn encoded(sequence: u64) -> Encoded {
     pay(&ALICE, sequence, address(&BOB), 1).into()
 }
 
-fn opened(folder: &Path) -> Arc<Server> {
-    Server::open(Pool::new(chain(), mempool::Limits::default()), folder, None, 1 << 20).unwrap()
+fn opened(disk: &(impl Disk + Clone + 'static)) -> Arc<Server> {
+    let pool = Pool::new(chain(), mempool::Limits::default());
+    let journal = Journal::open(Arc::new(disk.clone())).unwrap();
+    Server::start(pool, journal, None, 1 << 20).unwrap()
 }
 
 /// Lets a pool follow a ledger that has no block yet.
@@ -35,24 +42,25 @@ fn follow_genesis(pool: &mut Pool) {
 /// it again must not hear that it is known.
 #[test]
 fn a_transaction_is_acknowledged_only_once_it_is_in_the_journal() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = opened(folder.path());
+    let disk = NotingDisk::default();
+    let server = opened(&disk);
     let submit = || server.submit(vec![encoded(0)]);
 
-    server.holder.journal().make_unwritable();
+    disk.fail(0, usize::MAX);
     assert!(submit().is_err());
     assert!(submit().is_err(), "known, but on no disk");
-    *server.holder.journal() = Journal::open(folder.path()).unwrap();
+    disk.mend();
     assert!(matches!(submit().unwrap()[..], [Outcome::Known { .. }]));
-    let journal = Journal::open(folder.path()).unwrap();
+    let left = disk.crash(disk.operations(), Keep::Nothing);
+    let journal = Journal::open(Arc::new(left)).unwrap();
     let held: Vec<_> = (0..journal.unread()).flat_map(|at| journal.read(at).unwrap()).collect();
     assert_eq!(held, [encoded(0)]);
 }
 
 #[test]
 fn outcomes_are_in_order_whatever_the_rounds() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = opened(folder.path());
+    let disk = Memory::default();
+    let server = opened(&disk);
     let mut forged = pay(&ALICE, 1, address(&BOB), 1);
     forged.signature.0[255] ^= 1;
     let answers = [
@@ -71,13 +79,11 @@ struct Served {
     shutdown: Shutdown,
     thread: Option<std::thread::JoinHandle<()>>,
     server: Arc<Server>,
-    _folder: tempfile::TempDir,
 }
 
 impl Served {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = opened(folder.path());
+        let server = opened(&Memory::default());
         let mut pool = server.shared.lock();
         follow_genesis(&mut pool);
         server.follow(&mut pool);
@@ -88,7 +94,7 @@ impl Served {
         let site = site(&server, &limits, &shutdown, None);
         let thread = Some(socket.serve(site, &limits, &shutdown).unwrap());
         let client = Client::new(&url, time, time, 1 << 20).unwrap();
-        Self { client, address, shutdown, thread, server, _folder: folder }
+        Self { client, address, shutdown, thread, server }
     }
 
     fn submit<T: serde::de::DeserializeOwned>(
@@ -187,11 +193,11 @@ fn a_busy_pool_says_when_to_come_back() {
 
 #[test]
 fn what_the_journal_holds_is_held_again_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = opened(folder.path());
+    let disk = Memory::default();
+    let server = opened(&disk);
     server.submit((0..5).map(encoded).collect()).unwrap();
     drop(server);
-    let server = opened(folder.path());
+    let server = opened(&disk);
     assert!(!server.is_restored());
     let mut pool = server.shared.lock();
     follow_genesis(&mut pool);
@@ -214,18 +220,17 @@ fn a_long_submission_has_to_be_brief() {
 /// A segment that cannot be read now may be read later: what is in it was acknowledged.
 #[test]
 fn a_segment_that_cannot_be_read_is_kept_until_it_can() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = opened(folder.path());
+    let disk = NotingDisk::default();
+    let server = opened(&disk);
     server.submit(vec![encoded(0)]).unwrap();
     drop(server);
-    let server = opened(folder.path());
-    let (segment, aside) = (folder.path().join("0000000000.segment"), folder.path().join("aside"));
-    std::fs::rename(&segment, &aside).unwrap();
+    let server = opened(&disk);
+    disk.fail_reads();
     let mut pool = server.shared.lock();
     follow_genesis(&mut pool);
     server.follow(&mut pool);
     assert!(!server.is_restored());
-    std::fs::rename(&aside, &segment).unwrap();
+    disk.mend();
     server.follow(&mut pool);
     assert!(server.is_restored());
     assert_eq!(pool.counts().submitted, 1);
@@ -234,9 +239,9 @@ fn a_segment_that_cannot_be_read_is_kept_until_it_can() {
 /// On a disk that is full, what the ledger takes meanwhile is not kept for the journal.
 #[test]
 fn what_has_ended_is_not_kept_for_a_journal_that_fails() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = opened(folder.path());
-    server.holder.journal().make_unwritable();
+    let disk = NotingDisk::default();
+    let server = opened(&disk);
+    disk.fail(0, usize::MAX);
     assert!(server.submit(vec![encoded(0)]).is_err());
     let mut pool = server.shared.lock();
     follow_genesis(&mut pool);

@@ -12,8 +12,9 @@ use super::{run::Name, table::Kind};
 use crate::{
     block::BlockHash,
     codec::{self, List},
+    disk::Disk,
     hash::Digest,
-    ledger::{StoreError, disk::Disk},
+    ledger::StoreError,
     units::Height,
 };
 

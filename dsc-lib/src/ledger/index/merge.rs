@@ -15,7 +15,7 @@ use super::{
     run::{Cursor, Run, Writer},
     table::{Kind, prefix},
 };
-use crate::ledger::{StoreError, disk::Disk};
+use crate::{disk::Disk, ledger::StoreError};
 
 /// A run at the front of a merge.
 #[derive(Debug)]

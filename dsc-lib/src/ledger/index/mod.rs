@@ -37,10 +37,10 @@ use self::{
         read_touch, read_win,
     },
 };
-use super::{Place, StoreError, Wins, disk::Disk, log::Extent};
+use super::{Place, StoreError, Wins, log::Extent};
 use crate::{
-    address::Address, block::BlockHash, codec::List, commitment::Account, genesis::Genesis,
-    hash::Digest, transaction::TransactionId, units::Height,
+    address::Address, block::BlockHash, codec::List, commitment::Account, disk::Disk,
+    genesis::Genesis, hash::Digest, transaction::TransactionId, units::Height,
 };
 
 /// Runs of one level and kind that are merged into one.

@@ -23,9 +23,9 @@ use std::{
 };
 
 use super::table::{Kind, lower_bound, prefix};
-use crate::ledger::{
-    StoreError,
+use crate::{
     disk::{Disk, DiskFile},
+    ledger::StoreError,
 };
 
 const MAGIC: [u8; 8] = *b"DSCINDEX";

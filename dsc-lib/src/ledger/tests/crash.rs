@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ledger::disk::Memory,
+    disk::Memory,
     testing::disk::{Keep, NotingDisk},
 };
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     codec::List,
-    ledger::disk::{Disk, Memory},
+    disk::{Disk, Memory},
     testing::{CAROL, coins},
     transaction::Draft,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     codec::List,
-    ledger::disk::{Disk, Memory},
+    disk::{Disk, Memory},
     testing::{CAROL, MINER, STRANGER, disk::Dice},
     transaction::{Draft, Payment, Payments},
 };

@@ -1,10 +1,12 @@
-//! The few file operations a ledger needs, over the files of one folder.
+//! The few file operations that ledger, journal and vault need, over the files of one folder.
 //!
 //! # Invariants
 //!
 //! 1. What was written is on disk once [`DiskFile::sync`] has returned, names once [`Disk::sync`]
 //!    has; before that a crash may keep any part of it.
 //! 2. A file that is open can be read after its name is gone or means another file.
+//!
+//! A folder that [`Folder::lock`] made is itself on disk.
 //!
 //! [`Folder`] is a folder of this machine, [`Memory`] is gone when it is dropped. Tests put others
 //! behind the same traits: disks that fail, and disks that lose what was not synced.
@@ -18,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use crate::proof::file::{drop_cache_of, read_exact_at, write_all_at};
+use crate::proof::file::{drop_cache_of, read_exact_at, sync_folder, write_all_at};
 
 /// A folder with files in it; names have no separators.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -126,7 +128,7 @@ impl Folder {
     /// What the system says.
     pub fn lock(path: &Path, read_only: bool) -> io::Result<Option<Self>> {
         if !read_only {
-            fs::create_dir_all(path)?;
+            make_folder(path)?;
         }
         let handle = if cfg!(unix) { Some(File::open(path)?) } else { None };
         let locked = match &handle {
@@ -173,6 +175,57 @@ impl Disk for Folder {
     fn sync(&self) -> io::Result<()> {
         self.handle.as_ref().map_or(Ok(()), File::sync_all)
     }
+}
+
+/// Makes a folder, and those above it that are missing, so that they outlive a crash.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    make_folder(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_folder(parent)
+}
+
+/// Puts bytes into a file of their own, called `name` or that with a number behind it, and returns
+/// what it is called once it is on disk.
+///
+/// No file is changed that has other bytes: those may be all that is left of something else.
+#[cfg(feature = "ledger")]
+pub(crate) fn set_aside(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<String> {
+    let names = (1_u32..).map(|number| match number {
+        1 => name.to_owned(),
+        _ => format!("{name}.{number}"),
+    });
+    for name in names {
+        match disk.open(&name) {
+            Ok(there) if read_all(&*there)? != bytes => continue,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(&name)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        disk.sync()?;
+        return Ok(name);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// All bytes of a file.
+#[cfg(feature = "ledger")]
+pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    file.read_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 #[derive(Debug)]
