@@ -8,9 +8,10 @@ use std::{
 };
 
 use dsc_lib::{
+    disk::Folder,
     genesis::Chain,
     keys::SecretKey,
-    ledger::{Ledger, OpenOptions, Recovery, disk::Folder},
+    ledger::{Ledger, OpenOptions, Recovery},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use dsc_lib::{
-    ledger::{
-        Ledger,
-        disk::{Disk, Memory},
-    },
+    disk::{Disk, Memory},
+    ledger::Ledger,
     proof::{Footprint, ProofEntry},
     role::{
         Active, Answer, Call, HandIn, Next, Refusal,

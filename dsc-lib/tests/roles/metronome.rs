@@ -3,7 +3,7 @@
 use dsc_lib::{
     block::Block,
     codec,
-    ledger::disk::{Disk, Memory},
+    disk::{Disk, Memory},
     proof::{ENGINES, Fingerprint, Footprint, Miner, Proof, ProofEntry},
     role::{
         Active, Answer, Call, HandIn, Next,

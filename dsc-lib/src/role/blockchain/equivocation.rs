@@ -23,11 +23,9 @@ use thiserror::Error;
 use crate::{
     block::Header,
     codec::{self, List},
+    disk::{Disk, Memory},
     genesis::Chain,
-    ledger::{
-        BlockError, check_origin,
-        disk::{Disk, Memory},
-    },
+    ledger::{BlockError, check_origin},
     units::Height,
 };
 

@@ -22,8 +22,8 @@ use crate::{
     address::Address,
     block::{BlockHash, Header},
     codec,
+    disk::{Disk, Memory},
     genesis::Chain,
-    ledger::disk::{Disk, Memory},
     units::Height,
 };
 
