@@ -143,7 +143,7 @@ fn a_block_of_another_metronome_is_taken_over() {
     let theirs = next_block(state, vec![], vec![pay(&ALICE, 0, address(&BOB), 1)]);
     desk.blockchain.submit(&theirs.to_bytes()).unwrap();
     let refused = desk.blockchain.submit(&ours).unwrap_err().refusal().unwrap();
-    assert_eq!(refused.code, "wrong-height");
+    assert_eq!(refused.code, "equivocation", "another process has the same key");
     desk.metronome.answer(desk.now, Ok(Answer::Refused(refused)));
     desk.now = desk.now.plus(Millis(300));
     desk.follow();
@@ -314,6 +314,25 @@ fn after_a_crash_the_same_block_is_handed_in() {
         }
     }
     assert!(again >= 5, "{again}");
+}
+
+/// Killed between write and sync, started again, and then the power is cut: what the second start
+/// found and handed in was in the system's memory only, until it was synced.
+#[test]
+fn what_a_start_found_is_on_disk_before_it_is_used() {
+    let stored = NotingDisk::default();
+    let mut desk = Desk::on(stored.clone());
+    desk.tick();
+    let (create, set_len, write) = (1, 1, 1);
+    stored.fail(create + set_len + write, usize::MAX);
+    desk.metronome.answer(desk.now, Ok(Answer::Transactions(vec![])));
+    let Next::Work(work) = desk.metronome.next(desk.now) else { panic!("nothing to draft") };
+    drop(work.run());
+    stored.mend();
+    desk.restart(stored.clone());
+    let block = desk.block();
+    desk.restart(stored.crash(stored.operations(), Keep::Nothing));
+    assert_eq!(desk.block(), block);
 }
 
 #[test]

@@ -5,7 +5,9 @@
 //! 1. A block is here, synced, before it leaves the metronome: after a crash the same bytes are
 //!    handed in again.
 //! 2. Heights only grow, so a key signs one block at a height, whatever the ledger answers.
-//! 3. Two slots are written in turn: a crash while one is written leaves the other.
+//! 3. What is found at the start is synced before it is used: who wrote it may have been killed
+//!    before that.
+//! 4. Two slots are written in turn: a crash while one is written leaves the other.
 //!
 //! A slot is a file of one record: magic (8 bytes), CRC-32C (u32) of what follows, and the encoded
 //! block. There is a pair of slots for each chain and key. What is damaged by other than a crash may
@@ -101,6 +103,7 @@ impl LastSigned {
         if found.iter().all(|slot| *slot == Slot::Damaged) {
             return Err(SignedError::Damaged(first.clone(), second.clone()));
         }
+        disk.sync()?;
         let held = Mutex::new(Held::of(found));
         Ok(Self { disk, names, held })
     }
@@ -220,6 +223,7 @@ fn read(disk: &dyn Disk, name: &str, chain: &Chain, key: &Address) -> io::Result
     let Ok(len) = usize::try_from(size.min(longest)) else { return Ok(Slot::Damaged) };
     let mut record = vec![0; len];
     file.read_at(&mut record, 0)?;
+    file.sync()?;
     Ok(parse(&record, chain, key).map_or(Slot::Damaged, Slot::Holds))
 }
 
