@@ -5,8 +5,8 @@
 //! 1. A block is here, synced, before it leaves the metronome: after a crash the same bytes are
 //!    handed in again.
 //! 2. Heights only grow, so a key signs one block at a height, whatever the ledger answers.
-//! 3. What is found at the start is synced before it is used: who wrote it may have been killed
-//!    before that.
+//! 3. What is found at the start is written and synced again before it is used: whoever wrote it may
+//!    have been killed before the sync, or the sync may have failed.
 //! 4. Two slots are written in turn: a crash while one is written leaves the other.
 //!
 //! A slot is a file of one record: magic (8 bytes), CRC-32C (u32) of what follows, and the encoded
@@ -103,9 +103,13 @@ impl LastSigned {
         if found.iter().all(|slot| *slot == Slot::Damaged) {
             return Err(SignedError::Damaged(first.clone(), second.clone()));
         }
+        let held = Held::of(found);
+        let found = held.last.as_ref().zip(names.get(other(held.slot)));
+        if let Some((block, name)) = found {
+            write(&*disk, name, &block.bytes)?;
+        }
         disk.sync()?;
-        let held = Mutex::new(Held::of(found));
-        Ok(Self { disk, names, held })
+        Ok(Self { disk, names, held: Mutex::new(held) })
     }
 
     /// A record that is gone when it is dropped: for examples and tests.
@@ -141,27 +145,9 @@ impl LastSigned {
         let mut held = self.held();
         let slot = held.slot;
         let Some(name) = self.names.get(slot) else { return Ok(()) };
-        self.write(name, &block.bytes)?;
+        write(&*self.disk, name, &block.bytes)?;
         *held = Held { last: Some(block), slot: other(slot) };
         Ok(())
-    }
-
-    /// Writes one slot where it is: of a torn one the sum does not fit.
-    fn write(&self, name: &str, block: &[u8]) -> io::Result<()> {
-        let (file, is_new) = match self.disk.open(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (self.disk.create(name)?, true)
-            }
-            opened => (opened?, false),
-        };
-        let mut record = Vec::with_capacity(block.len().saturating_add(HEAD_LEN));
-        record.extend_from_slice(MAGIC);
-        record.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
-        record.extend_from_slice(block);
-        file.set_len(record.len() as u64)?;
-        file.write_at(&record, 0)?;
-        file.sync()?;
-        if is_new { self.disk.sync() } else { Ok(()) }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -210,6 +196,22 @@ fn name_of(chain: &Chain, key: &Address, slot: usize) -> String {
     format!("signed-{chain:016x}-{:08x}-{slot}", u32::from_be_bytes([a, b, c, d]))
 }
 
+/// Writes one slot where it is: of a torn one the sum does not fit, and the same bytes cannot tear.
+fn write(disk: &dyn Disk, name: &str, block: &[u8]) -> io::Result<()> {
+    let (file, is_new) = match disk.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (disk.create(name)?, true),
+        opened => (opened?, false),
+    };
+    let mut record = Vec::with_capacity(block.len().saturating_add(HEAD_LEN));
+    record.extend_from_slice(MAGIC);
+    record.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
+    record.extend_from_slice(block);
+    file.set_len(record.len() as u64)?;
+    file.write_at(&record, 0)?;
+    file.sync()?;
+    if is_new { disk.sync() } else { Ok(()) }
+}
+
 fn read(disk: &dyn Disk, name: &str, chain: &Chain, key: &Address) -> io::Result<Slot> {
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Slot::Empty),
@@ -223,7 +225,6 @@ fn read(disk: &dyn Disk, name: &str, chain: &Chain, key: &Address) -> io::Result
     let Ok(len) = usize::try_from(size.min(longest)) else { return Ok(Slot::Damaged) };
     let mut record = vec![0; len];
     file.read_at(&mut record, 0)?;
-    file.sync()?;
     Ok(parse(&record, chain, key).map_or(Slot::Damaged, Slot::Holds))
 }
 
