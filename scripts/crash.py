@@ -11,9 +11,10 @@ they come to, and started again. Then:
 1. The chain goes on: it is two blocks longer within a bound, after every cycle.
 2. What was acknowledged is on the chain exactly once, or has ended for a stated reason.
 3. A block that a reader saw is the block at its height for ever.
-4. verify_chain.py accepts the chain, and comes to the supply and state that the server reports.
+4. The metronome has signed one block of each height.
+5. verify_chain.py accepts the chain, and comes to the supply and state that the server reports.
 
-2 to 4 are checked every few cycles and at the end, when the pool has run empty. Without --random
+2 to 5 are checked every few cycles and at the end, when the pool has run empty. Without --random
 or --at every step is gone through once, each role's beside the others', then steps and random
 kills take turns. Steps need a program with debug assertions. A cycle armed with a step kills twice:
 where the role happens to be, to start it armed, and at the step.
@@ -47,6 +48,8 @@ STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 60, 60, 90
 # Longest time between the beginning of a cycle and a random kill, and until the start after it.
 DELAY_SECONDS, DOWN_SECONDS = 1.0, 0.7
 SIGKILLED = -9
+# Steps that a role comes to when it starts, and then hardly ever.
+ONCE = ("pool.segment-started", "pool.segment-removed")
 
 
 @dataclass
@@ -94,7 +97,8 @@ class Schedule:
     def at_step(self, step):
         role = step.split(".")[0]
         name = f"validator-{self.random.choice(PROOFS)}" if role == "validator" else role
-        count = 1 if self.passes < 2 else self.random.choice((1, 1, 2, 3))
+        # The first time at some steps is while a role starts, at these the only one.
+        count = 1 if self.passes < 2 or step in ONCE else self.random.choice((1, 2, 3))
         return Blow(name, step=f"{step}:{count}", down=self.down())
 
     def at_random(self):
@@ -205,6 +209,8 @@ class Harness:
         self.audit.compare(info)
         poll("the reader", DRAIN_SECONDS, lambda: self.reader.from_height > info["height"])
         self.check_blocks()
+        doubled = answer(f"{self.roles.url('blockchain')}/v1/equivocations")
+        check(doubled == [], f"the metronome signed two blocks of one height: {doubled}")
         for sender in self.senders:
             self.check_transactions(sender)
 

@@ -265,7 +265,6 @@ impl Holder {
         if let Err(error) = self.journal().append(&unsynced) {
             return Err(write_problem(&error));
         }
-        crash::point(Point::PoolJournalled);
         unsynced.clear();
         Ok(outcomes)
     }

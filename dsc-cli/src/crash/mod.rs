@@ -11,13 +11,15 @@
 //! 3. A name that is no step is refused at the start: a test that kills nobody would pass.
 
 #[cfg(debug_assertions)]
-pub(crate) use at::arm;
-use clap::ValueEnum;
-use dsc_lib::role::Call;
-
-/// The variable that names the step to die at.
+mod at;
 #[cfg(debug_assertions)]
-const VARIABLE: &str = "DSC_CRASH_AT";
+mod disk;
+
+use clap::ValueEnum;
+use dsc_lib::{disk::Disk, ledger::OpenOptions, role::Call};
+
+#[cfg(debug_assertions)]
+pub(crate) use self::{at::arm, disk::Watched};
 
 /// A step. What its comment says has just been done, and nothing after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,9 +33,18 @@ pub(crate) enum Point {
     /// They are held, and not on disk
     #[value(name = "pool.held")]
     PoolHeld,
+    /// They are in the journal, and may be in memory alone
+    #[value(name = "pool.journal-written")]
+    PoolJournalWritten,
     /// They are on disk, and nobody was told
-    #[value(name = "pool.journalled")]
-    PoolJournalled,
+    #[value(name = "pool.journal-synced")]
+    PoolJournalSynced,
+    /// A segment of the journal was made
+    #[value(name = "pool.segment-started")]
+    PoolSegmentStarted,
+    /// A segment was removed, all of which is on the ledger
+    #[value(name = "pool.segment-removed")]
+    PoolSegmentRemoved,
     /// The answer was handed to the connection
     #[value(name = "pool.answered")]
     PoolAnswered,
@@ -55,7 +66,16 @@ pub(crate) enum Point {
     /// The pool's transactions came in
     #[value(name = "metronome.transactions-taken")]
     MetronomeTransactionsTaken,
-    /// A block was made and signed, and not handed in
+    /// The place of a signed block was cut to its length
+    #[value(name = "metronome.signed-cut")]
+    MetronomeSignedCut,
+    /// A signed block is kept, and may be in memory alone
+    #[value(name = "metronome.signed-written")]
+    MetronomeSignedWritten,
+    /// A signed block is on disk, and nobody has seen it
+    #[value(name = "metronome.signed-synced")]
+    MetronomeSignedSynced,
+    /// A block was signed and kept, and not handed in
     #[value(name = "metronome.submitting")]
     MetronomeSubmitting,
     /// The blockchain server answered, and the metronome has not looked at it
@@ -67,12 +87,39 @@ pub(crate) enum Point {
     /// A block came in
     #[value(name = "blockchain.received")]
     BlockchainReceived,
+    /// A block was checked, and a part of it is in the log
+    #[value(name = "blockchain.log-begun")]
+    BlockchainLogBegun,
+    /// A block is in the log, and may be in memory alone
+    #[value(name = "blockchain.log-written")]
+    BlockchainLogWritten,
+    /// A block is on disk, and not noted to be
+    #[value(name = "blockchain.log-synced")]
+    BlockchainLogSynced,
+    /// A block is noted to be on disk
+    #[value(name = "blockchain.log-noted")]
+    BlockchainLogNoted,
     /// A block is on disk, and the ledger's state is the one before it
     #[value(name = "blockchain.stored")]
     BlockchainStored,
     /// A block is part of the state, and nobody was told
     #[value(name = "blockchain.applied")]
     BlockchainApplied,
+    /// A part of the index is in a run, and may be in memory alone
+    #[value(name = "blockchain.run-written")]
+    BlockchainRunWritten,
+    /// A run is on disk, and no manifest names it
+    #[value(name = "blockchain.run-synced")]
+    BlockchainRunSynced,
+    /// A manifest is on disk, beside the one that holds
+    #[value(name = "blockchain.manifest-written")]
+    BlockchainManifestWritten,
+    /// A manifest has taken the place of the one before
+    #[value(name = "blockchain.manifest-renamed")]
+    BlockchainManifestRenamed,
+    /// A run that no manifest names any more was removed
+    #[value(name = "blockchain.run-removed")]
+    BlockchainRunRemoved,
     /// The index was kept in order after a block
     #[value(name = "blockchain.maintained")]
     BlockchainMaintained,
@@ -104,6 +151,28 @@ pub(crate) fn point(here: Point) {
 #[inline]
 pub(crate) const fn point(_here: Point) {}
 
+/// A disk on which steps are noticed.
+#[cfg(debug_assertions)]
+pub(crate) fn disk<D: Disk>(disk: D) -> Watched<D> {
+    Watched(disk)
+}
+
+/// The same disk.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub(crate) fn disk<D: Disk>(disk: D) -> D {
+    disk
+}
+
+/// How to open a ledger: as ever, unless a test waits for a step of its index, which is then
+/// written every few blocks.
+pub(crate) fn ledger_options() -> OpenOptions {
+    let options = OpenOptions::default();
+    #[cfg(debug_assertions)]
+    let options = at::hurry(options);
+    options
+}
+
 /// The step before a role makes a call.
 pub(crate) fn asking(call: &Call) {
     match call {
@@ -130,101 +199,5 @@ pub(crate) fn answered(call: &Call) {
 pub(crate) fn settled(call: &Call) {
     if matches!(call, Call::SubmitBlock(_)) {
         point(Point::MetronomeSettled);
-    }
-}
-
-#[cfg(debug_assertions)]
-mod at {
-    use std::{
-        env,
-        sync::{
-            OnceLock,
-            atomic::{AtomicU64, Ordering},
-        },
-    };
-
-    use clap::ValueEnum;
-
-    use super::{Point, VARIABLE};
-    use crate::exit::Failure;
-
-    /// Where to die, and how often to pass there before.
-    #[derive(Debug)]
-    struct Armed {
-        at: Point,
-        left: AtomicU64,
-    }
-
-    static ARMED: OnceLock<Armed> = OnceLock::new();
-
-    /// Reads where to die.
-    pub(crate) fn arm() -> Result<(), Failure> {
-        if let Some(text) = env::var_os(VARIABLE) {
-            let armed = parse(&text.to_string_lossy())?;
-            ARMED.get_or_init(|| armed);
-        }
-        Ok(())
-    }
-
-    fn parse(text: &str) -> Result<Armed, Failure> {
-        let (name, count) = text.split_once(':').unwrap_or((text, "1"));
-        let refuse = |why: String| {
-            Failure::usage(format!("{VARIABLE}: {why}"))
-                .with_hint("`dsc crash-points` lists the names; NAME:K dies at the K-th time")
-        };
-        let at = Point::from_str(name, false).map_err(|_| refuse(format!("no step `{name}`")))?;
-        let left = count.parse().ok().filter(|count| *count > 0);
-        let left = left.ok_or_else(|| refuse(format!("`{count}` is no count above zero")))?;
-        Ok(Armed { at, left: AtomicU64::new(left) })
-    }
-
-    pub(super) fn pass(here: Point) {
-        let Some(armed) = ARMED.get().filter(|armed| armed.at == here) else { return };
-        if armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            die();
-        }
-    }
-
-    #[cfg(unix)]
-    fn die() {
-        use rustix::process::{Signal, getpid, kill_process};
-        // It returns only if there are no such signals.
-        let _ = kill_process(getpid(), Signal::KILL);
-        std::process::abort();
-    }
-
-    #[cfg(not(unix))]
-    fn die() {
-        std::process::abort();
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_step_is_a_name_and_a_count() {
-            for (text, count) in [("pool.held", 1), ("pool.held:3", 3)] {
-                let armed = parse(text).unwrap();
-                assert_eq!((armed.at, armed.left.into_inner()), (Point::PoolHeld, count));
-            }
-        }
-
-        #[test]
-        fn what_is_no_step_is_refused() {
-            for (text, why) in [
-                ("pool.hold", "DSC_CRASH_AT: no step `pool.hold`"),
-                ("pool.held:0", "DSC_CRASH_AT: `0` is no count above zero"),
-                ("pool.held:x", "DSC_CRASH_AT: `x` is no count above zero"),
-            ] {
-                assert_eq!(parse(text).unwrap_err().message(), why);
-            }
-        }
-
-        /// Nobody is armed here, so every step is passed.
-        #[test]
-        fn whoever_was_not_asked_to_die_passes() {
-            Point::value_variants().iter().copied().for_each(pass);
-        }
     }
 }
