@@ -63,6 +63,13 @@ def fetch(url, data=None):
         return error.code, error.read()
 
 
+def answer(url):
+    """Returns the JSON that a GET is answered with."""
+    status, body = fetch(url)
+    check(status == 200, f"{url}: status {status}, {body[:500]}")
+    return json.loads(body)
+
+
 def poll(what, seconds, attempt):
     """Returns the first true value of `attempt`, which is asked until `seconds` have passed."""
     deadline = time.monotonic() + seconds
@@ -136,10 +143,10 @@ class Fleet:
             process.kill()
         self.temporary.cleanup()
 
-    def start(self, name, *arguments, program=None):
-        """Starts `dsc`, or another program, in the background."""
+    def start(self, name, *arguments, program=None, environment=None):
+        """Starts `dsc`, or another program, in the background; `environment` adds to its own."""
         command = [program or self.dsc, *map(str, arguments)]
-        process = Process(name, command, self.folder, self.environment)
+        process = Process(name, command, self.folder, self.environment | (environment or {}))
         self.processes.append(process)
         return process
 

@@ -16,60 +16,15 @@ import json
 import time
 from pathlib import Path
 
-from fleet import Fleet, check, document, free_ports, main, poll
+from fleet import Fleet, check, document, main
+from roles import Roles
 
-PROOFS = ("work", "space", "memory")
-SERVERS = ("blockchain", "pool", "metronome")
 PASSPHRASE = "correct horse battery staple"
 BLOCK_SECONDS = 1
-# A busy machine may take this long for what takes a block or two.
-PATIENCE_SECONDS = 60
 
 
-class Network:
-    """The processes, with the commands that start each of them again."""
-
-    def __init__(self, fleet):
-        self.fleet = fleet
-        base = free_ports(len(SERVERS) + 1 + len(PROOFS))
-        names = [*SERVERS, "monitor", *(f"validator-{proof}" for proof in PROOFS)]
-        self.ports = dict(zip(names, range(base, base + len(names))))
-        self.processes = {}
-
-    def url(self, name):
-        return f"http://127.0.0.1:{self.ports[name]}"
-
-    def urls(self):
-        """The flags that say where the servers are."""
-        return [part for role in SERVERS for part in (f"--{role}-url", self.url(role))]
-
-    def make_genesis(self):
-        self.fleet.ask("genesis", "--development", "--network", "six-roles", "--accounts", 2,
-                       "--block-time", f"{BLOCK_SECONDS}s", "--param", "space.k=16",
-                       "--param", "memory.m=16", "--tries", 4096, "--out", "genesis.json")
-
-    def command(self, name):
-        role, _, proof = name.partition("-")
-        extra = {
-            "blockchain": ["--genesis", "genesis.json"],
-            "pool": ["--genesis", "genesis.json", "--faucet"],
-            "metronome": ["--genesis", "genesis.json", "--dev-key"],
-            "monitor": ["--interval", "1s"],
-            "validator": ["--genesis", "genesis.json", "--proof", proof, "--address", self.rewarded,
-                          "--threads", 1, "--attempts", 20_000],
-        }[role]
-        return [role, *extra, "--json", "--listen", f"127.0.0.1:{self.ports[name]}",
-                "--data-dir", f"data-{name}", *self.urls()]
-
-    def start(self, name):
-        process = self.fleet.start(name, *self.command(name))
-        process.wait_ready(self.url(name))
-        self.processes[name] = process
-
-    def start_all(self, rewarded):
-        self.rewarded = rewarded
-        for name in self.ports:
-            self.start(name)
+class Network(Roles):
+    """The six roles, and the wallet of somebody who uses them."""
 
     def stop(self, name):
         """Stops one process, whose output is one document a line: reports, or what happened."""
@@ -96,15 +51,6 @@ class Network:
 
     def info(self):
         return self.ask("chain", "info")
-
-    def height(self):
-        height = self.info()["height"]
-        return -1 if height is None else height
-
-    def grow(self, blocks):
-        """Waits until the chain is so many blocks longer."""
-        goal = self.height() + blocks
-        poll(f"height {goal}", PATIENCE_SECONDS, lambda: self.height() >= goal)
 
     def balance(self, name):
         return self.ask("wallet", "balance", name)["balance"]
@@ -155,10 +101,10 @@ def run():
     parser = argparse.ArgumentParser(description="Runs the six roles as processes.")
     parser.add_argument("--dsc", required=True, help="the program dsc")
     with Fleet(parser.parse_args().dsc) as fleet:
-        network = Network(fleet)
+        network = Network(fleet, "six-roles", f"{BLOCK_SECONDS}s", accounts=2)
         network.make_genesis()
-        alice, bob = make_wallet(network)
-        network.start_all(rewarded=alice)
+        network.rewarded, bob = make_wallet(network)
+        network.start_all()
         identity = pay(network, bob)
         prove(network, identity)
         for name in network.ports:

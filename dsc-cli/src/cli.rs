@@ -121,4 +121,8 @@ pub(crate) enum Command {
     Config(command::config::Args),
     /// Write a completion script for a shell
     Completions(command::completions::Args),
+    /// List the steps at which a test can make a role die
+    #[cfg(debug_assertions)]
+    #[command(hide = true)]
+    CrashPoints,
 }

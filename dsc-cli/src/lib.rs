@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 mod command;
 pub mod config;
+mod crash;
 pub mod duration;
 pub mod entropy;
 pub mod exit;

@@ -11,7 +11,7 @@ use dsc_lib::{
     disk::Folder,
     genesis::Chain,
     keys::SecretKey,
-    ledger::{Ledger, OpenOptions, Recovery},
+    ledger::{Ledger, Recovery},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
@@ -27,6 +27,7 @@ use dsc_lib::{
 use crate::{
     clock::Time,
     config::Config,
+    crash,
     exit::Failure,
     http::{Limits, Token},
     lock::{FolderLock, LockError},
@@ -139,8 +140,9 @@ pub(crate) fn blockchain(
     chain: Option<Chain>,
 ) -> Result<Running<Blockchain>, Failure> {
     let lock = own_folder(folder)?;
-    let (path, options) = (folder.join("ledger"), OpenOptions::default());
-    let ledger = Ledger::open_with(&path, chain, options, opening_progress())?;
+    let disk = Ledger::lock(&folder.join("ledger"), chain.is_some(), false)?;
+    let (disk, options) = (Arc::new(crash::disk(disk)), crash::ledger_options());
+    let ledger = Ledger::with_disk(disk, chain, options, opening_progress())?;
     tell_recovery(ledger.recovery());
     require_room(&host.limits, ledger.state().chain())?;
     let evidence = evidence(folder, ledger.state().chain())?;
@@ -225,7 +227,8 @@ pub(crate) fn pool(
 /// Opens the record of the block that a metronome signed last.
 fn signed_blocks(folder: &Path, chain: &Chain, key: &SecretKey) -> Result<LastSigned, Failure> {
     let path = folder.join("signed");
-    LastSigned::open(disk(&path)?, chain, &key.public().address()).map_err(|error| match &error {
+    let disk = crash::disk(disk(&path)?);
+    LastSigned::open(disk, chain, &key.public().address()).map_err(|error| match &error {
         SignedError::Disk(source) => Failure::file("read", &path, source),
         _ => Failure::corrupt("signed-corrupt", &error).with_hint(format_args!(
             "if the ledger has every block this metronome signed, move {} away",

@@ -6,6 +6,8 @@ pub(crate) mod blockchain;
 pub(crate) mod chain;
 pub(crate) mod completions;
 pub(crate) mod config;
+#[cfg(debug_assertions)]
+pub(crate) mod crash_points;
 pub(crate) mod dev;
 pub(crate) mod genesis;
 pub(crate) mod health;
@@ -42,6 +44,8 @@ impl<'a> Context<'a> {
     /// Reads the configuration and starts logging.
     fn open(globals: &Globals, output: &'a Output) -> Result<Self, Failure> {
         let config = Config::load(&globals.sources())?;
+        #[cfg(debug_assertions)]
+        crate::crash::arm()?;
         let is_json = config.text("general.log_format") == "json";
         let filter = std::env::var("RUST_LOG").ok();
         logging::start(is_json, globals.verbose, filter.as_deref())?;
@@ -56,6 +60,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         // These two work whatever the configuration says, to help mend it.
         Command::Completions(args) => completions::run(&args, output),
         Command::Config(args) => config::run(&args, globals, output),
+        #[cfg(debug_assertions)]
+        Command::CrashPoints => crash_points::run(output),
         Command::Dev(args) => dev::run(&args, &Context::open(globals, output)?),
         Command::Blockchain(args) => blockchain::run(&args, &Context::open(globals, output)?),
         Command::Pool(args) => pool::run(&args, &Context::open(globals, output)?),

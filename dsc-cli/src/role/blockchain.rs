@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
+    crash::{self, Point},
     http::{Check, Json, Limits, Problem, Site},
     shutdown::Shutdown,
 };
@@ -76,9 +77,12 @@ impl Server {
     /// is told the same.
     fn submit(&self, block: &[u8]) -> Result<blockchain::Accepted, SubmitError> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        crash::point(Point::BlockchainReceived);
         let submission = self.shared.lock().begin(block);
         let mut stored = submission.run()?;
+        crash::point(Point::BlockchainStored);
         let accepted = self.shared.lock().finish(&mut stored)?;
+        crash::point(Point::BlockchainApplied);
         drop(turn);
         self.shared.changed();
         Ok(accepted)
@@ -238,7 +242,7 @@ fn maintain(archive: &Archive) {
     loop {
         match archive.maintain() {
             Ok(Maintained::More) => {}
-            Ok(_) => return,
+            Ok(_) => return crash::point(Point::BlockchainMaintained),
             Err(error) => return tracing::error!(%error, "the ledger's index cannot be written"),
         }
     }

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock::Time,
+    crash::{self, Point},
     http::{Check, Json, Limits, Problem, Site, Token},
     shutdown::Shutdown,
 };
@@ -95,6 +96,7 @@ async fn hand_in(
 ) -> Result<Json<ReceiptBody>, Problem> {
     let hand_in = read_hand_in(body)?;
     let taken = server.shared.lock().hand_in(server.time.now(), &hand_in);
+    crash::point(Point::MetronomeProofTaken);
     taken.map(|receipt| Json(ReceiptBody { receipt })).map_err(|refusal| refused(&refusal))
 }
 

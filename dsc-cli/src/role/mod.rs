@@ -42,6 +42,7 @@ use tokio::{
 use self::transport::Transport;
 use crate::{
     clock::Time,
+    crash,
     exit::Failure,
     http::{Limits, Problem, Site, bind, serve},
     shutdown::Shutdown,
@@ -133,11 +134,14 @@ pub(crate) fn drive<R: Active>(
             Next::Call(call) => {
                 // Asking what to do next may have opened a round.
                 role.changed();
+                crash::asking(&call);
                 let answer = transport.call(&call);
+                crash::answered(&call);
                 let mut held = role.lock();
                 held.answer(time.now(), answer);
                 after(&mut held);
                 drop(held);
+                crash::settled(&call);
                 role.changed();
             }
             Next::Work(work) => {

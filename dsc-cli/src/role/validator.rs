@@ -11,6 +11,7 @@ use dsc_lib::{
 use super::{NAP, Shared, span, transport::Transport};
 use crate::{
     clock::Time,
+    crash::{self, Point},
     http::{Check, Limits, Site},
     shutdown::Shutdown,
 };
@@ -62,10 +63,15 @@ pub(crate) fn drive(
         let step = shared.lock().next(time.now());
         match step {
             Step::Call(call) => {
+                crash::asking(&call);
                 let answer = transport.call(&call);
+                crash::answered(&call);
                 shared.lock().answer(time.now(), answer);
             }
-            Step::Prove(job) => prove(shared, prover, effort, &job, time, shutdown),
+            Step::Prove(job) => {
+                crash::point(Point::ValidatorProving);
+                prove(shared, prover, effort, &job, time, shutdown);
+            }
             Step::Wait(until) => {
                 shutdown.sleep(span(until.since(time.now())).min(NAP));
             }

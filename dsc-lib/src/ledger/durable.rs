@@ -134,14 +134,23 @@ impl Ledger {
         options: OpenOptions,
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, OpenError> {
+        let folder = Self::lock(path, chain.is_some(), options.read_only)?;
+        Self::with_disk(Arc::new(folder), chain, options, progress)
+    }
+
+    /// Locks the folder at `path` for [`Ledger::with_disk`], with whatever is put between the two.
+    /// It is made if it is missing, provided that a ledger may be started in it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if there is no ledger, one of an earlier version, or another process has it.
+    pub fn lock(path: &Path, may_start: bool, read_only: bool) -> Result<Folder, OpenError> {
         refuse_old(path)?;
-        let read_only = options.read_only;
-        if !path.exists() && (chain.is_none() || read_only) {
+        if !path.exists() && (!may_start || read_only) {
             return Err(OpenError::Missing);
         }
         let folder = Folder::lock(path, read_only).map_err(StoreError::io("open the ledger"))?;
-        let folder = folder.ok_or(OpenError::Locked)?;
-        Self::with_disk(Arc::new(folder), chain, options, progress)
+        folder.ok_or(OpenError::Locked)
     }
 
     /// Opens the ledger that `disk` holds, or starts one from `chain`.

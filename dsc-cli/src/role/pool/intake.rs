@@ -34,6 +34,7 @@ use dsc_lib::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
+    crash::{self, Point},
     exit::Failure,
     http::Problem,
     role::{Shared, spawn},
@@ -160,11 +161,19 @@ fn check(
     to: &SyncSender<Vec<Judged>>,
 ) {
     while let Some(first) = submitted.blocking_recv() {
-        let round = gather(first, &mut submitted);
-        if to.send(judge(chain, round)).is_err() {
+        let round = judge(chain, gather(first, &mut submitted));
+        if !is_tending(&round) {
+            crash::point(Point::PoolChecked);
+        }
+        if to.send(round).is_err() {
             return;
         }
     }
+}
+
+/// Whether nobody submitted anything: the round is there for the journal alone.
+fn is_tending(round: &[Judged]) -> bool {
+    round.iter().all(|judged| judged.verdicts.is_empty())
 }
 
 /// The batches that wait, until there are enough for a round.
@@ -198,6 +207,7 @@ fn judge(chain: &Chain, round: Vec<Batch>) -> Vec<Judged> {
 /// Holds round after round of what was checked.
 fn hold(holder: &Holder, rounds: &Receiver<Vec<Judged>>) {
     for round in rounds {
+        let is_tending = is_tending(&round);
         let round = round.into_iter().map(|Judged { verdicts, ticket }| (verdicts, ticket));
         let (verdicts, tickets): (Vec<_>, Vec<_>) = round.unzip();
         let outcomes: Vec<_> = match holder.hold(verdicts) {
@@ -205,7 +215,11 @@ fn hold(holder: &Holder, rounds: &Receiver<Vec<Judged>>) {
             Err(problem) => vec![Err(problem); tickets.len()],
         };
         tickets.into_iter().zip(outcomes).for_each(|(ticket, outcomes)| ticket.answer(outcomes));
+        if !is_tending {
+            crash::point(Point::PoolAnswered);
+        }
         holder.retire();
+        crash::point(Point::PoolRetired);
     }
 }
 
@@ -244,6 +258,10 @@ impl Holder {
             .map(|batch| batch.into_iter().map(|v| hold_one(&mut pool, v, &mut unsynced)).collect())
             .collect();
         drop(pool);
+        if unsynced.is_empty() {
+            return Ok(outcomes);
+        }
+        crash::point(Point::PoolHeld);
         if let Err(error) = self.journal().append(&unsynced) {
             return Err(write_problem(&error));
         }

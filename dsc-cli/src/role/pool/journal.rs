@@ -9,13 +9,15 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use dsc_lib::{disk::Folder, mempool::journal::Journal};
 
+use crate::crash;
+
 /// Opens the journal in `folder`, which is made if there is none.
 pub(super) fn open(folder: &Path) -> io::Result<Journal> {
     adopt_file(folder)?;
     let Some(disk) = Folder::lock(folder, false)? else {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process has it"));
     };
-    let journal = Journal::open(Arc::new(disk))?;
+    let journal = Journal::open(Arc::new(crash::disk(disk)))?;
     for torn in journal.torn() {
         tracing::warn!(
             segment = torn.segment,

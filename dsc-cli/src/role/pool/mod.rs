@@ -38,6 +38,7 @@ use super::{
     refused,
 };
 use crate::{
+    crash::{self, Point},
     exit::Failure,
     http::{Check, Json, Limits, Problem, Site, Token},
     shutdown::Shutdown,
@@ -103,6 +104,7 @@ impl Server {
                 }
             }
         }
+        crash::point(Point::PoolFollowed);
         self.intake.tend();
     }
 
@@ -244,6 +246,7 @@ async fn take(
 ) -> Result<Response, Problem> {
     let bytes = blocking(move || {
         let taken = server.shared.lock().take(wanted.height);
+        crash::point(Point::PoolTaken);
         Ok(codec::encode_list(taken.iter().map(|transaction| transaction.bytes())))
     });
     bytes.await.map(binary)

@@ -19,6 +19,7 @@ use super::{
     intake::{self, Answered},
 };
 use crate::{
+    crash::{self, Point},
     http::{Inflow, Json, Problem},
     role::query::Asked,
 };
@@ -173,6 +174,7 @@ async fn hand_in(
     transactions: Vec<Encoded>,
     is_first: bool,
 ) -> Result<Answered, Problem> {
+    crash::point(Point::PoolReceived);
     if is_first {
         return server.intake.offer(transactions);
     }
