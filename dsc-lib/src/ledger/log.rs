@@ -4,7 +4,8 @@
 //!
 //! 1. A block is on disk when [`Log::append`] returns, and the block before it was before that:
 //!    a crash can harm the last record alone.
-//! 2. What a crash left of a last record is kept aside, then cut off. Everything else that does not
+//! 2. What is read when a log is opened is on disk, even if whoever wrote it was killed before a sync.
+//!    What a crash left of a last record is kept aside, then cut off. Everything else that does not
 //!    check is an error: no record is dropped that is known to have been on disk.
 //! 3. No byte that fails its checksum is handed out.
 //!
@@ -258,6 +259,10 @@ impl Unread {
             let kept = keep_aside(&*self.file, disk, end, torn);
             torn.kept = Some(kept.map_err(StoreError::io("cut the block log"))?);
         }
+        if !read_only {
+            let kept = keep_last(&*self.file, disk, last);
+            kept.map_err(StoreError::io("put the last block on disk"))?;
+        }
         let synced = if read_only { None } else { Some(open_synced(disk)?) };
         let tail = Mutex::new(Tail { end, height, hash, last, halted: None, forgotten: end });
         Ok((Log { file: self.file, synced, start: self.start, tail }, torn))
@@ -296,6 +301,21 @@ fn keep_aside(
     file.set_len(end)?;
     file.sync()?;
     Ok(kept)
+}
+
+/// Puts on disk what may so far be in the system's memory alone: the last record, and the log's name.
+///
+/// Who wrote them may have been killed before the sync returned, or have seen it fail; then the
+/// system need not write those bytes any more unless they are written again.
+fn keep_last(file: &dyn DiskFile, disk: &dyn Disk, last: Option<Extent>) -> std::io::Result<()> {
+    if let Some(extent) = last {
+        let len = extent.end().saturating_sub(extent.offset);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        file.read_at(&mut bytes, extent.offset)?;
+        file.write_at(&bytes, extent.offset)?;
+        file.sync()?;
+    }
+    disk.sync()
 }
 
 fn open_synced(disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, StoreError> {
