@@ -1,56 +1,85 @@
-//! All six roles in one thread from a seed, over a transport that loses, delays, doubles and
-//! reorders, with a forging validator and a cheating metronome among them.
+//! All six roles in one thread from a seed: machines that crash and start again, clocks that are
+//! wrong, disks that are slow, full or fail, a network that loses, delays, doubles, reorders and
+//! cuts off, and adversaries among them. After a while faults end, and all must come to rest.
 //!
-//! What must hold at the end of every run, whatever the seed:
+//! What must hold is in `judge.rs`, what can go wrong in `plan.rs`. The same seed gives the same
+//! run, event by event.
 //!
-//! 1. Supply is conserved, and a replay of the whole chain finds nothing wrong.
-//! 2. No forged proof and no block that breaks a rule was accepted.
-//! 3. Every payment has ended: confirmed (and proved), rejected or expired.
-//! 4. The same seed gives the same final state.
-//!
-//! `DSC_SIMULATION_SEEDS=FROM..TO` runs other seeds than the first twenty.
+//! `scripts/simulate N` runs many seeds, and says how to see all that happens in one that fails. It
+//! sets `DSC_SIMULATION_SEEDS=FROM..TO` and `DSC_SIMULATION_TRACE=1`.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod adversary;
+mod clock;
+mod counts;
+mod disk;
+mod event;
+mod faults;
+mod judge;
+mod network;
+mod node;
+mod plan;
+mod random;
+mod trace;
 mod world;
 
-use std::{env, ops::Range};
+use std::{
+    env,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
+use counts::Counts;
 use world::{Outcome, World};
 
-const ROUNDS: u64 = 200;
-
 fn seeds() -> Range<u64> {
-    let Ok(text) = env::var("DSC_SIMULATION_SEEDS") else { return 0..20 };
+    let Ok(text) = env::var("DSC_SIMULATION_SEEDS") else { return 0..30 };
     let (from, to) = text.split_once("..").expect("DSC_SIMULATION_SEEDS is FROM..TO");
     from.parse().unwrap()..to.parse().unwrap()
 }
 
-fn run(seed: u64) -> Outcome {
-    let outcome = World::new(seed).run(ROUNDS);
-    println!("seed {seed}: {outcome}");
+/// Runs a seed; an error is the promise that was broken.
+fn try_run(seed: u64) -> Result<Outcome, String> {
+    let is_shown = env::var_os("DSC_SIMULATION_TRACE").is_some();
+    let run = || World::new(seed, is_shown).run();
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let outcome = outcome.map_err(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(_) => "see above".into(),
+    });
+    match &outcome {
+        Ok(Outcome { trace, state, .. }) => println!("seed {seed}: trace {trace}, state {state}"),
+        Err(broken) => println!("seed {seed}: FAILED: {broken}"),
+    }
     outcome
+}
+
+fn run(seed: u64) -> Outcome {
+    try_run(seed).unwrap()
 }
 
 #[test]
 fn every_seed_keeps_every_promise() {
-    let mut total = Outcome::default();
+    let (mut counts, mut failed) = (Counts::default(), Vec::new());
     for seed in seeds() {
-        total.add(&run(seed));
+        match try_run(seed) {
+            Ok(outcome) => counts.include(&outcome.counts),
+            Err(_) => failed.push(seed),
+        }
     }
-    // A network in which something never happens proves nothing about it.
-    println!("all seeds: {total}");
-    assert!(total.wins.iter().all(|wins| *wins > 0), "an engine never won");
-    assert!(total.empty > 0, "no block was without a winner");
-    assert!(total.confirmed > 0 && total.rejected > 0 && total.expired > 0, "an end never came");
-    assert!(total.forgeries > 0 && total.cheats > 0 && total.stolen_rounds > 0);
-    assert!(total.lost > 0 && total.doubled > 0);
+    print!("{counts}");
+    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    // A network in which nothing goes wrong proves nothing; a few seeds do not have everything.
+    let missing = counts.missing();
+    let is_few = env::var_os("DSC_SIMULATION_SEEDS").is_some();
+    assert!(is_few || missing.len() <= 10, "never happened: {missing:?}");
 }
 
 #[test]
-fn the_same_seed_gives_the_same_state() {
-    let (first, second) = (run(1), run(1));
-    assert_eq!(first, second);
-    assert_ne!(first.state, run(2).state);
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..2 {
+        assert_eq!(run(seed), run(seed));
+    }
+    assert_ne!(run(0).trace, run(1).trace);
 }

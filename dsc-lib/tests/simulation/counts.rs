@@ -1,0 +1,94 @@
+//! How often each thing happened: a network in which nothing happens proves nothing.
+
+use std::{collections::BTreeMap, fmt};
+
+/// Everything that must happen now and then, over many seeds.
+const NAMES: &[&str] = &[
+    "block",
+    "block without winner",
+    "block won by work",
+    "block won by space",
+    "block won by memory",
+    "payment confirmed",
+    "payment rejected",
+    "payment expired",
+    "message lost",
+    "message doubled",
+    "message late",
+    "message cut off",
+    "call to a dead machine",
+    "crash: process",
+    "crash: power",
+    "crash: in a write",
+    "crash: in a start",
+    "pause",
+    "partition",
+    "one-way partition",
+    "isolation",
+    "disk full",
+    "disk failing",
+    "disk not syncing",
+    "disk slow",
+    "disk operation failed",
+    "block not stored",
+    "ledger halted",
+    "ledger not opened",
+    "record not opened",
+    "torn block cut off",
+    "stored, not acknowledged, kept",
+    "clock wrong",
+    "forger: noise",
+    "forger: oversized proof",
+    "forger: old proof",
+    "forger: stolen proof",
+    "forger: doubled proof",
+    "forger: other height",
+    "forger: flood",
+    "forgery refused",
+    "cheat: valid block",
+    "cheat: second block",
+    "cheat: withheld block",
+    "cheat: old block",
+    "cheat: block of another chain",
+    "cheat: unknown key",
+    "cheat: wrong signature",
+    "cheat: broken rule",
+    "cheat refused",
+    "round taken by a cheat",
+];
+
+/// How often each of [`NAMES`] happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub(crate) fn add(&mut self, name: &str) {
+        self.add_many(name, 1);
+    }
+
+    pub(crate) fn add_many(&mut self, name: &str, count: u64) {
+        let known = NAMES.iter().find(|known| **known == name);
+        let known = known.unwrap_or_else(|| panic!("nobody looks for {name:?}"));
+        *self.0.entry(known).or_default() += count;
+    }
+
+    pub(crate) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn include(&mut self, other: &Self) {
+        other.0.iter().for_each(|(name, count)| self.add_many(name, *count));
+    }
+
+    /// What never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        NAMES.iter().copied().filter(|name| self.of(name) == 0).collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    /// A line for each, as `scripts/simulate` reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        NAMES.iter().try_for_each(|name| writeln!(f, "count {:>8} {name}", self.of(name)))
+    }
+}

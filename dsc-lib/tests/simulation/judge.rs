@@ -1,0 +1,220 @@
+//! What must hold, whatever goes wrong.
+//!
+//! While a run goes on:
+//!
+//! 1. A block that the ledger acknowledged is there after every crash, and at its height no other.
+//! 2. Pool and metronome are, at the height they have come to, in the state the ledger was in.
+//! 3. An honest metronome shows one block of a height, and no other.
+//!
+//! At its end, when faults have been over for a while:
+//!
+//! 4. Every payment has ended, and as the ledger has it.
+//! 5. Pool and metronome are where the ledger is, and the monitor finds nobody missing.
+//! 6. A replay of the whole chain finds nothing wrong; no coin was made or lost; no transaction is
+//!    there twice; nobody but the honest miners won, and nobody but the owner of a key paid.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsc_lib::{
+    block::Header,
+    codec,
+    hash::Digest,
+    ledger::{Ledger, State},
+    proof::ProofKind,
+    role::{blockchain::Accepted, wallet::End},
+    testing::{MINER, address},
+    transaction::TransactionId,
+    units::Height,
+};
+
+use crate::{counts::Counts, event::Caller, world::World};
+
+/// A block of the ledger and the state after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    block: Digest,
+    state: Digest,
+}
+
+/// What is known of a run so far.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    /// The ledger's blocks by height.
+    marks: Vec<Mark>,
+    /// How many of them were acknowledged.
+    acknowledged: usize,
+    /// What the honest metronome has handed in.
+    made: BTreeMap<Height, Digest>,
+    /// What owners of keys have signed.
+    signed: BTreeSet<TransactionId>,
+    /// Who was told a lie that nobody could have found out.
+    pub(crate) misled: BTreeSet<Caller>,
+}
+
+fn mark_of(ledger: &Ledger, height: usize) -> Mark {
+    let header = ledger.header(Height(height as u64)).unwrap().expect("the ledger has the block");
+    Mark { block: header.hash(), state: header.state }
+}
+
+fn header_of(block: &[u8]) -> (Header, Digest) {
+    let (header, _) = codec::decode_first::<Header>(block).expect("a block has a header");
+    let hash = header.hash();
+    (header, hash)
+}
+
+fn count_of(state: &State) -> usize {
+    usize::try_from(state.round().height.0).unwrap()
+}
+
+impl Judge {
+    /// Blocks on the ledger.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.marks.len() as u64
+    }
+
+    /// A block is on the ledger, and will be acknowledged.
+    pub(crate) fn accepted(&mut self, ledger: &Ledger, accepted: Accepted) {
+        let count = count_of(ledger.state());
+        (self.marks.len()..count).for_each(|height| self.marks.push(mark_of(ledger, height)));
+        let height = usize::try_from(accepted.height.0).unwrap();
+        assert_eq!(self.marks[height].block, accepted.hash, "another block at {height}");
+        self.acknowledged = self.acknowledged.max(height + 1);
+    }
+
+    /// The ledger was opened again.
+    pub(crate) fn reopened(&mut self, ledger: &Ledger, counts: &mut Counts) {
+        let count = count_of(ledger.state());
+        let lost = self.acknowledged.saturating_sub(count);
+        assert_eq!(lost, 0, "the ledger lost {lost} acknowledged blocks: it has {count}");
+        if count > self.marks.len() {
+            counts.add("stored, not acknowledged, kept");
+        }
+        self.marks.truncate(count);
+        for height in 0..count {
+            let found = mark_of(ledger, height);
+            match self.marks.get(height) {
+                Some(mark) => assert_eq!(*mark, found, "another block at {height}"),
+                None => self.marks.push(found),
+            }
+        }
+    }
+
+    /// A role follows the ledger, and has come to this state.
+    pub(crate) fn follows(&self, caller: Caller, state: &State) {
+        let Some(height) = state.height() else { return };
+        if self.misled.contains(&caller) {
+            return;
+        }
+        let mark = self.marks.get(usize::try_from(height.0).unwrap());
+        let found = Mark { block: state.tip().hash, state: state.commitment() };
+        assert_eq!(mark, Some(&found), "{caller:?} has another block {height} than the ledger");
+    }
+
+    /// The honest metronome hands a block in.
+    pub(crate) fn made(&mut self, bytes: &[u8]) {
+        let (Header { height, .. }, block) = header_of(bytes);
+        let made = *self.made.entry(height).or_insert(block);
+        assert_eq!(made, block, "the metronome made two blocks of height {height}");
+    }
+
+    /// The owner of a key has signed this.
+    pub(crate) fn signed(&mut self, id: TransactionId) {
+        self.signed.insert(id);
+    }
+}
+
+impl World {
+    /// Whether all has come to rest: then a run may end.
+    pub(crate) fn is_settled(&self) -> bool {
+        let Some(ledger) = self.blockchain.ledger() else { return false };
+        let (pool, metronome) = (&self.pool.role, &self.metronome.role);
+        let follow = [
+            pool.as_ref().map(|pool| pool.replica().next_height()),
+            metronome.as_ref().map(|metronome| metronome.replica().next_height()),
+        ];
+        let next = ledger.state().round().height;
+        let reported = self.clients.monitor.report().is_some_and(|report| report.faults.is_empty());
+        self.clients.ends().all(|end| end.is_some())
+            && follow.iter().all(|height| *height == Some(next))
+            && reported
+            && next.0 >= self.quiet_height + 4
+    }
+
+    /// Everything that is not as it should be by now.
+    pub(crate) fn unsettled(&self) -> String {
+        let open = self.clients.payers.iter().enumerate();
+        let open = open.filter(|(_, payer)| payer.payment.end().is_none());
+        let open: Vec<_> =
+            open.map(|(index, payer)| format!("{index}: {:?}", payer.payment)).collect();
+        let ledger = self.blockchain.ledger().map(|ledger| ledger.state().round().height);
+        let pool = self.pool.role.as_ref().map(|p| (p.replica().next_height(), p.fault()));
+        let role = self.metronome.role.as_ref();
+        let metronome = role.map(|m| (m.replica().next_height(), m.fault()));
+        format!(
+            "ledger at {ledger:?} (faults ended at {}), pool {pool:?}, metronome {metronome:?}, \
+             monitor {:?}, payments {open:#?}",
+            self.quiet_height,
+            self.clients.monitor.report()
+        )
+    }
+
+    /// Looks at all there is when a run has ended; returns the last state.
+    pub(crate) fn judge(&mut self) -> Digest {
+        let ledger = self.blockchain.server.take().expect("the ledger is open");
+        let ledger = ledger.ledger();
+        assert!(ledger.state().supply_holds(), "coins were made or lost");
+        ledger.verify(|_, _| {}).expect("a replay finds nothing wrong");
+        self.judge_blocks(ledger);
+        for index in 0..self.clients.payers.len() {
+            self.judge_payment(index, ledger);
+        }
+        let wins = ledger.wins();
+        for (kind, count) in ProofKind::all().zip(wins.by_engine()) {
+            self.counts.add_many(&format!("block won by {}", kind.name()), count);
+        }
+        self.counts.add_many("block without winner", wins.none());
+        let failures = self.machines.values().filter_map(|machine| machine.disk.as_ref());
+        let failures = failures.map(crate::disk::SickDisk::failures).sum();
+        self.counts.add_many("disk operation failed", failures);
+        ledger.state().commitment()
+    }
+
+    fn judge_blocks(&mut self, ledger: &Ledger) {
+        let mut seen = BTreeSet::new();
+        for height in 0..ledger.state().round().height.0 {
+            let block = ledger.block(Height(height)).unwrap().unwrap();
+            let owners = block.proofs.iter().map(|entry| entry.miner.address);
+            assert!(owners.into_iter().all(|owner| owner == address(&MINER)), "a forger won");
+            for transaction in &block.transactions {
+                let id = transaction.id(&self.genesis.hash());
+                assert!(self.judge.signed.contains(&id), "nobody signed {id}, at {height}");
+                assert!(seen.insert(id), "{id} is on the ledger twice, at {height}");
+            }
+            self.counts.add("block");
+        }
+    }
+
+    /// Holds the end of a payment against the ledger.
+    fn judge_payment(&mut self, index: usize, ledger: &Ledger) {
+        let payment = &self.clients.payers[index].payment;
+        let id = payment.id().expect("an ended payment was signed");
+        let there = ledger.transaction(&id).unwrap();
+        let name = match payment.end().expect("settled") {
+            End::Confirmed { height } => {
+                let place = there.map(|located| located.place.height);
+                assert_eq!(place, Some(*height), "payment {index} is said to be confirmed");
+                "payment confirmed"
+            }
+            End::Rejected(refusal) => {
+                assert!(there.is_none(), "payment {index} rejected ({refusal}), yet on the ledger");
+                "payment rejected"
+            }
+            End::Expired { .. } => {
+                assert!(there.is_none(), "payment {index} expired, yet on the ledger");
+                "payment expired"
+            }
+            other => panic!("unknown end {other:?}"),
+        };
+        self.counts.add(name);
+    }
+}
