@@ -6,7 +6,7 @@
 //! 2. The pool learns of confirmations from the ledger, never from the metronome, so nothing is
 //!    dropped because a message was lost.
 
-use std::sync::Arc;
+use std::{collections::HashMap, io, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
     genesis::Chain,
-    mempool::{Counts, Inserted, Limits, Mempool, Status},
-    transaction::{CheckedTransaction, TransactionId},
+    mempool::{Counts, Inserted, Limits, Mempool, Status, journal::Journal},
+    transaction::{CheckedTransaction, Transaction, TransactionId},
     units::{Height, Millis},
 };
 
@@ -57,6 +57,19 @@ pub enum Outcome {
         /// Whether the same transaction may be taken later, once others have ended.
         retry: bool,
     },
+}
+
+impl Outcome {
+    /// The id of the transaction, if the pool holds it after all.
+    pub fn held_id(&self) -> Option<TransactionId> {
+        match self {
+            Self::Added { id }
+            | Self::Known { id, status: Status::Submitted | Status::Unconfirmed { .. } } => {
+                Some(*id)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The sequence an address should use next.
@@ -107,6 +120,35 @@ impl Pool {
         }
     }
 
+    /// Takes in what a journal holds, which was acknowledged before; what the ledger has meanwhile
+    /// is refused and so forgotten. The pool must have followed the ledger.
+    ///
+    /// Of several with one sender and sequence the last counts: whatever was before it had given
+    /// way, and would now keep its place from it.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; then it is to be tried again.
+    pub fn restore(&mut self, journal: &mut Journal) -> io::Result<()> {
+        let chain = self.replica.state().chain().clone();
+        let mut last = HashMap::new();
+        for index in 0..journal.unread() {
+            for encoded in journal.read(index)? {
+                last.insert(place_of(&encoded.decode()), encoded.id(&chain.hash()));
+            }
+        }
+        for index in 0..journal.unread() {
+            let checked = chain.checker().check_all(journal.read(index)?).into_iter().flatten();
+            let counts = |one: &Arc<CheckedTransaction>| {
+                last.get(&(one.sender(), one.sequence())) == Some(&one.id())
+            };
+            let held = checked.filter(counts).filter_map(|one| self.submit(one).held_id());
+            let held: Vec<_> = held.collect();
+            journal.adopt(index, held.into_iter());
+        }
+        Ok(())
+    }
+
     /// Transactions for the block at `height`, best first. Asking again gives them again.
     ///
     /// Anybody may ask, so a height that no metronome can be at gets nothing: what is handed out
@@ -149,6 +191,11 @@ impl Pool {
     }
 }
 
+/// What no two transactions of a ledger share.
+fn place_of(transaction: &Transaction) -> (Address, u64) {
+    (transaction.sender.address(), transaction.sequence)
+}
+
 impl Active for Pool {
     fn next(&mut self, now: Millis) -> Next {
         if now < self.wake_at {
@@ -185,5 +232,30 @@ impl Active for Pool {
             }
             Err(error) => self.fail(now, error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::Memory,
+        testing::{ALICE, BOB, address, chain, checked, coins, draft},
+    };
+
+    /// The first was evicted before the second came; nothing says so in the journal.
+    #[test]
+    fn of_two_with_one_sequence_the_one_acknowledged_last_is_taken_in() {
+        let mut pool = Pool::new(chain(), Limits::default());
+        let state = pool.replica().state();
+        let pay = |fee| draft(0, address(&BOB), coins(1), coins(fee)).sign(&chain().hash(), &ALICE);
+        let [evicted, held] = [2, 1].map(|fee| checked(state, pay(fee)));
+        let disk = Arc::new(Memory::default());
+        let mut journal = Journal::open(disk.clone()).unwrap();
+        journal.append(&[evicted.clone(), held.clone()]).unwrap();
+        drop(journal);
+        pool.restore(&mut Journal::open(disk).unwrap()).unwrap();
+        assert_eq!(pool.status(&evicted.id()), None);
+        assert_eq!(pool.status(&held.id()), Some(Status::Submitted));
     }
 }

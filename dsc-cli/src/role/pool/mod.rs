@@ -5,7 +5,6 @@ mod journal;
 mod submission;
 
 use std::{
-    io,
     path::Path,
     sync::{
         Arc,
@@ -26,7 +25,7 @@ use dsc_lib::{
     keys::SecretKey,
     mempool::{Counts, Status, journal::Journal},
     role::pool::{NextSequence, Outcome, Pool},
-    transaction::{Draft, Encoded, Memo, Payment, Payments, TransactionId},
+    transaction::{Draft, Encoded, Memo, Payment, Payments},
     units::{Amount, Height},
 };
 use serde::{Deserialize, Serialize};
@@ -95,7 +94,7 @@ impl Server {
             return;
         }
         if !self.is_restored() {
-            match self.restore(pool) {
+            match pool.restore(&mut self.holder.journal()) {
                 Ok(()) => self.restored.store(true, Ordering::Release),
                 Err(error) => {
                     // What is in it was acknowledged: it is tried again until it can be read.
@@ -106,19 +105,6 @@ impl Server {
         }
         crash::point(Point::PoolFollowed);
         self.intake.tend();
-    }
-
-    /// Takes in what the journal holds; what the ledger has meanwhile is refused and so forgotten.
-    fn restore(&self, pool: &mut Pool) -> io::Result<()> {
-        let chain = pool.replica().state().chain().clone();
-        let mut journal = self.holder.journal();
-        for index in 0..journal.unread() {
-            let checked = chain.checker().check_all(journal.read(index)?).into_iter().flatten();
-            let held = checked.filter_map(|transaction| held_id(&pool.submit(transaction)));
-            let held: Vec<_> = held.collect();
-            journal.adopt(index, held.into_iter());
-        }
-        Ok(())
     }
 
     fn is_restored(&self) -> bool {
@@ -156,17 +142,6 @@ impl Server {
         let draft = Draft { sequence, expires, fee: Amount::ZERO, payments, memo: Memo::default() };
         let mut outcomes = self.submit(vec![draft.sign(&chain, key).into()])?;
         outcomes.pop().ok_or_else(|| Problem::internal("no outcome"))
-    }
-}
-
-/// The id of a transaction that the pool holds after all.
-fn held_id(outcome: &Outcome) -> Option<TransactionId> {
-    match outcome {
-        Outcome::Added { id }
-        | Outcome::Known { id, status: Status::Submitted | Status::Unconfirmed { .. } } => {
-            Some(*id)
-        }
-        _ => None,
     }
 }
 
