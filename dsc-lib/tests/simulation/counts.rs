@@ -34,6 +34,11 @@ const NAMES: &[&str] = &[
     "ledger halted",
     "ledger not opened",
     "record not opened",
+    "journal not opened",
+    "journal not read",
+    "journal taken in",
+    "torn journal",
+    "submission not stored",
     "torn block cut off",
     "stored, not acknowledged, kept",
     "clock wrong",
@@ -54,6 +59,7 @@ const NAMES: &[&str] = &[
     "cheat: wrong signature",
     "cheat: broken rule",
     "cheat refused",
+    "equivocation found",
     "round taken by a cheat",
 ];
 

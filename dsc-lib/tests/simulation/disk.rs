@@ -6,7 +6,7 @@ use std::{
 };
 
 use dsc_lib::{
-    ledger::disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile},
     testing::disk::{Dice, Keep, NotingDisk},
 };
 

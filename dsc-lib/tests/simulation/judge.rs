@@ -16,14 +16,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dsc_lib::{
+    address::Address,
     block::Header,
     codec,
     hash::Digest,
     ledger::{Ledger, State},
+    mempool::Status,
     proof::ProofKind,
-    role::{blockchain::Accepted, wallet::End},
-    testing::{MINER, address},
-    transaction::TransactionId,
+    role::{
+        blockchain::{Accepted, Blockchain},
+        pool::Pool,
+        wallet::End,
+    },
+    testing::{CAROL, MINER, address},
+    transaction::{CheckedTransaction, TransactionId},
     units::Height,
 };
 
@@ -45,10 +51,29 @@ pub(crate) struct Judge {
     acknowledged: usize,
     /// What the honest metronome has handed in.
     made: BTreeMap<Height, Digest>,
+    /// What the pool has acknowledged: all of it, and what has not ended.
+    acknowledged_once: BTreeMap<TransactionId, Held>,
+    held: BTreeSet<TransactionId>,
     /// What owners of keys have signed.
     signed: BTreeSet<TransactionId>,
     /// Who was told a lie that nobody could have found out.
     pub(crate) misled: BTreeSet<Caller>,
+}
+
+/// A transaction that the pool holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    sender: Address,
+    sequence: u64,
+    expires: Height,
+}
+
+impl Held {
+    /// Whether the ledger says that it cannot be confirmed any more.
+    fn has_passed(&self, state: &State) -> bool {
+        let used = state.account(&self.sender).sequence > self.sequence;
+        used || self.expires < state.round().height
+    }
 }
 
 fn mark_of(ledger: &Ledger, height: usize) -> Mark {
@@ -117,6 +142,29 @@ impl Judge {
         assert_eq!(made, block, "the metronome made two blocks of height {height}");
     }
 
+    /// The pool says that it holds this.
+    pub(crate) fn pool_acknowledged(&mut self, transaction: &CheckedTransaction) {
+        let (sender, sequence) = (transaction.sender(), transaction.sequence());
+        let held = Held { sender, sequence, expires: transaction.expires() };
+        self.acknowledged_once.insert(transaction.id(), held);
+        self.held.insert(transaction.id());
+    }
+
+    /// The pool goes down: what it does not hold by now has ended.
+    pub(crate) fn pool_stopped(&mut self, pool: &Pool) {
+        self.held.retain(|id| pool.find(id).is_some());
+    }
+
+    /// The pool has taken in what it had on disk.
+    pub(crate) fn pool_restored(&mut self, pool: &Pool) {
+        let state = pool.replica().state();
+        for id in &self.held {
+            let held = &self.acknowledged_once[id];
+            let is_there = pool.status(id).is_some() || held.has_passed(state);
+            assert!(is_there, "the pool lost {id}, which it had acknowledged: {held:?}");
+        }
+    }
+
     /// The owner of a key has signed this.
     pub(crate) fn signed(&mut self, id: TransactionId) {
         self.signed.insert(id);
@@ -160,14 +208,16 @@ impl World {
 
     /// Looks at all there is when a run has ended; returns the last state.
     pub(crate) fn judge(&mut self) -> Digest {
-        let ledger = self.blockchain.server.take().expect("the ledger is open");
-        let ledger = ledger.ledger();
+        let server = self.blockchain.server.take().expect("the ledger is open");
+        let ledger = server.ledger();
         assert!(ledger.state().supply_holds(), "coins were made or lost");
         ledger.verify(|_, _| {}).expect("a replay finds nothing wrong");
         self.judge_blocks(ledger);
         for index in 0..self.clients.payers.len() {
             self.judge_payment(index, ledger);
         }
+        self.judge_pool(ledger);
+        self.judge_evidence(&server);
         let wins = ledger.wins();
         for (kind, count) in ProofKind::all().zip(wins.by_engine()) {
             self.counts.add_many(&format!("block won by {}", kind.name()), count);
@@ -177,6 +227,32 @@ impl World {
         let failures = failures.map(crate::disk::SickDisk::failures).sum();
         self.counts.add_many("disk operation failed", failures);
         ledger.state().commitment()
+    }
+
+    /// Everything that the pool ever acknowledged has ended, or is pending, and as the pool says.
+    fn judge_pool(&self, ledger: &Ledger) {
+        let pool = self.pool.role.as_ref().expect("the pool is up");
+        for (id, held) in &self.judge.acknowledged_once {
+            let there = ledger.transaction(id).unwrap().map(|located| located.place.height);
+            match (pool.status(id), there) {
+                (Some(Status::Confirmed { height }), _) => assert_eq!(there, Some(height), "{id}"),
+                (Some(status), Some(height)) => panic!("{id} is in block {height}, not {status:?}"),
+                (None, None) => {
+                    let has_passed = held.has_passed(ledger.state());
+                    assert!(has_passed, "the pool lost {id}, which it had acknowledged: {held:?}");
+                }
+                (Some(_), None) | (None, Some(_)) => {}
+            }
+        }
+    }
+
+    /// Nobody is accused but the cheat.
+    fn judge_evidence(&mut self, server: &Blockchain) {
+        for found in server.evidence().all() {
+            assert_eq!(found.second.metronome, address(&CAROL), "falsely accused: {found:?}");
+            found.verify(&self.genesis).expect("evidence proves itself");
+            self.counts.add("equivocation found");
+        }
     }
 
     fn judge_blocks(&mut self, ledger: &Ledger) {

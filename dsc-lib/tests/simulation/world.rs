@@ -210,6 +210,7 @@ impl World {
             Event::Proved(index, ticket, job) => self.proved(index, ticket, &job),
             Event::Order(index) => self.order(index),
             Event::Overdue(node, ticket) => self.overdue(node, ticket),
+            Event::Stored(Node::Pool, ticket) => self.stored_round(ticket),
             Event::Stored(_, ticket) => self.stored_block(ticket),
             Event::Begin(fault) => self.begin(fault),
             Event::End(fault) => self.end(fault),
@@ -224,7 +225,7 @@ impl World {
     fn serve(&mut self, asked: Asked) {
         match server_of(&asked.call) {
             Node::Blockchain => self.serve_blockchain(asked),
-            Node::Pool => self.serve_pool(&asked),
+            Node::Pool => self.serve_pool(asked),
             _ => self.serve_metronome(asked),
         }
     }
@@ -310,6 +311,7 @@ impl World {
             Caller::Pool => {
                 let role = self.pool.role.as_ref().expect("it is up");
                 follows(&self.judge, role.replica().state());
+                self.follow_pool();
             }
             Caller::Metronome => {
                 let role = self.metronome.role.as_ref().expect("it is up");
@@ -328,7 +330,8 @@ impl World {
 
     /// Asks a caller that waits for nothing what to do.
     pub(crate) fn wake(&mut self, caller: Caller) {
-        if self.waiting.contains_key(&caller) {
+        // It may just have crashed over what it wrote.
+        if self.waiting.contains_key(&caller) || !self.machine(caller.node()).is_up {
             return;
         }
         match caller {

@@ -9,7 +9,7 @@ use dsc_lib::{
     ledger::{Ledger, Maintained, OpenError, OpenOptions, StoreError},
     role::{
         Answer, Call, Lost, Refusal,
-        blockchain::{Blockchain, Stored, SubmitError},
+        blockchain::{Blockchain, Evidence, EvidenceError, Stored, SubmitError},
     },
     units::Millis,
 };
@@ -64,7 +64,12 @@ impl World {
                 }
                 let counts = &mut self.counts;
                 healthy(&disk, || self.judge.reopened(&ledger, counts));
-                self.blockchain.server = Some(Blockchain::new(ledger));
+                let evidence = match Evidence::open(disk, ledger.state().chain()) {
+                    Ok(evidence) => evidence,
+                    Err(EvidenceError::Disk(_)) => return false,
+                    Err(error) => panic!("the evidence cannot be opened: {error}"),
+                };
+                self.blockchain.server = Some(Blockchain::with_evidence(ledger, evidence));
                 true
             }
             Err(OpenError::Store(StoreError::Io { .. })) => {

@@ -120,7 +120,12 @@ impl World {
         self.parked.remove(&node);
         match node {
             Node::Blockchain => self.blockchain = BlockchainNode::default(),
-            Node::Pool => self.pool = PoolNode::default(),
+            Node::Pool => {
+                if let Some(pool) = &self.pool.role {
+                    self.judge.pool_stopped(pool);
+                }
+                self.pool = PoolNode::default();
+            }
             Node::Metronome => self.metronome = MetronomeNode::default(),
             _ => {}
         }
