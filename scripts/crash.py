@@ -48,7 +48,9 @@ STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 60, 60, 90
 # Longest time between the beginning of a cycle and a random kill, and until the start after it.
 DELAY_SECONDS, DOWN_SECONDS = 1.0, 0.7
 SIGKILLED = -9
-# Steps that a role comes to when it starts, and then hardly ever.
+# Steps that a role comes to when it starts, and then hardly ever; when it is started again to come
+# to one.
+AGAIN_SECONDS = 5
 ONCE = ("pool.segment-started", "pool.segment-removed")
 
 
@@ -61,6 +63,7 @@ class Blow:
     delay: float = 0
     down: float = 0
     killed_at: float = None
+    again: float = AGAIN_SECONDS
 
 
 class Schedule:
@@ -167,6 +170,11 @@ class Harness:
         status = process.child.poll()
         if status is None:
             check(passed < STEP_SECONDS, f"{blow.name} did not come to {blow.step}")
+            if passed > blow.again and blow.step.split(":")[0] in ONCE:
+                # It had nothing to do when it started; by now it has.
+                blow.again = passed + AGAIN_SECONDS
+                self.kill(blow.name, "before a step")
+                self.launch(blow.name, {VARIABLE: blow.step})
             return False
         check(status == SIGKILLED, f"{blow.name} ended with status {status}, not by a signal, "
                                    f"on its way to {blow.step}\n{process.tail()}")
