@@ -50,7 +50,10 @@ class Connection:
 
 
 class Wallet:
-    """A published account and what it has signed; `new_share` of its payments go to new addresses."""
+    """A published account and what it has signed.
+
+    Of its payments the share `new_share` goes to new addresses.
+    """
 
     def __init__(self, fleet, number, portion, new_share=0.5):
         self.fleet, self.number, self.portion = fleet, number, portion
