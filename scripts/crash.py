@@ -48,7 +48,9 @@ STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 60, 60, 90
 # Longest time between the beginning of a cycle and a random kill, and until the start after it.
 DELAY_SECONDS, DOWN_SECONDS = 1.0, 0.7
 SIGKILLED = -9
-# Steps that a role comes to when it starts, and then hardly ever.
+# Steps that a role comes to when it starts, and then hardly ever; when it is started again to come
+# to one.
+AGAIN_SECONDS = 5
 ONCE = ("pool.segment-started", "pool.segment-removed")
 
 
@@ -61,6 +63,7 @@ class Blow:
     delay: float = 0
     down: float = 0
     killed_at: float = None
+    again: float = AGAIN_SECONDS
 
 
 class Schedule:
@@ -167,6 +170,11 @@ class Harness:
         status = process.child.poll()
         if status is None:
             check(passed < STEP_SECONDS, f"{blow.name} did not come to {blow.step}")
+            if passed > blow.again and blow.step.split(":")[0] in ONCE:
+                # It had nothing to do when it started; by now it has.
+                blow.again = passed + AGAIN_SECONDS
+                self.kill(blow.name, "before a step")
+                self.launch(blow.name, {VARIABLE: blow.step})
             return False
         check(status == SIGKILLED, f"{blow.name} ended with status {status}, not by a signal, "
                                    f"on its way to {blow.step}\n{process.tail()}")
@@ -201,11 +209,13 @@ class Harness:
             sender.pause()
         for sender in self.senders:
             sender.wait_idle(DRAIN_SECONDS)
-        poll("an empty pool", DRAIN_SECONDS, self.is_drained)
+        try:
+            poll("an empty pool", DRAIN_SECONDS, self.is_drained)
+        except Failed as error:
+            raise Failed(f"{error}; {self.missing()}") from None
         self.turn("stop")
         info = poll("a chain that stands still", DRAIN_SECONDS, self.resting)
-        self.fleet.run("chain", "export", "chain.dsc", "--force", *self.roles.urls())
-        self.audit.take(self.fleet.folder / "chain.dsc")
+        self.read_chain()
         self.audit.compare(info)
         poll("the reader", DRAIN_SECONDS, lambda: self.reader.from_height > info["height"])
         self.check_blocks()
@@ -219,6 +229,20 @@ class Harness:
         self.turn("start")
         for sender in self.senders:
             sender.proceed()
+
+    def read_chain(self):
+        self.fleet.run("chain", "export", "chain.dsc", "--force", *self.roles.urls())
+        self.audit.take(self.fleet.folder / "chain.dsc")
+
+    def missing(self):
+        """What was acknowledged and is neither on the chain nor in the pool."""
+        self.read_chain()
+        told = [identity for sender in self.senders for identity in sender.acknowledged]
+        waiting = [identity for identity in told if identity not in self.audit.heights]
+        url = f"{self.roles.url('pool')}/v1/transactions"
+        lost = [identity for identity in waiting if fetch(f"{url}/{identity}")[0] == 404]
+        return (f"of {len(told)} acknowledged {len(waiting)} wait and {len(lost)} are lost: "
+                f"{lost[:3]}")
 
     def is_drained(self):
         counts = answer(f"{self.roles.url('pool')}/v1/counts")
@@ -281,8 +305,8 @@ class Harness:
         resent, again = (sum(getattr(sender, what) for sender in self.senders)
                          for what in ("resent", "again"))
         print(f"{kills} kills in {schedule.cycles} cycles: {json.dumps(self.kills)}")
-        print(f"{self.sent} transactions sent, {resent} sent again without an answer, {again} sent again "
-              f"on purpose; {self.acknowledged} acknowledgements checked, {len(self.ended)} ended "
+        print(f"{self.sent} transactions sent, {resent} sent again without an answer, {again} sent "
+              f"again on purpose; {self.acknowledged} acknowledgements checked, {len(self.ended)} ended "
               f"otherwise {sorted(set(self.ended.values()))}")
         print(f"{len(self.reader.blocks)} blocks seen by the reader; at most {self.slowest:.1f} s "
               f"until the chain went on")

@@ -152,6 +152,10 @@ class Fleet:
 
     def run(self, *arguments, status=0, program=None, seconds=COMMAND_SECONDS):
         """Runs `dsc`, or another program, to its end and returns what it printed."""
+        return self.outcome(*arguments, status=status, program=program, seconds=seconds).stdout
+
+    def outcome(self, *arguments, status=0, program=None, seconds=COMMAND_SECONDS):
+        """Runs a program as `run` does and returns all that is known of it."""
         command = [program or self.dsc, *map(str, arguments)]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=self.folder,
@@ -160,7 +164,7 @@ class Fleet:
         check(done.returncode == status,
               f"`{shown}` ended with status {done.returncode}, expected {status}\n"
               f"{done.stdout}{done.stderr}")
-        return done.stdout
+        return done
 
     def ask(self, *arguments, status=0, seconds=COMMAND_SECONDS):
         """Runs `dsc ... --json` and returns its one document."""

@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from fleet import Failed, check
 from verify_chain import bech32m
@@ -49,19 +50,30 @@ class Connection:
 
 
 class Wallet:
-    """A published account and what it has signed; `new_share` of its payments go to new addresses."""
+    """A published account and what it has signed.
+
+    Of its payments the share `new_share` goes to new addresses.
+    """
 
     def __init__(self, fleet, number, portion, new_share=0.5):
         self.fleet, self.number, self.portion = fleet, number, portion
         self.new_share, self.random = new_share, random.Random(number)
         self.signed, self.sequence = [], 0
+        # The portion after the one that is being sent is signed meanwhile.
+        self.signer = ThreadPoolExecutor(1)
+        self.coming = self.signer.submit(self.sign)
 
     def take(self, count):
         """Returns the next transactions, each with its id."""
         while len(self.signed) < count:
-            self.signed += self.sign()
+            self.signed += self.coming.result()
+            self.coming = self.signer.submit(self.sign)
         taken, self.signed = self.signed[:count], self.signed[count:]
         return taken
+
+    def close(self):
+        """Waits for the signing under way."""
+        self.signer.shutdown()
 
     def recipient(self, place):
         if self.random.random() < self.new_share:
@@ -108,7 +120,10 @@ class Worker(threading.Thread):
 
 
 class Sender(Worker):
-    """Hands a wallet's transactions to the pool, in order, `rate` a second."""
+    """Hands a wallet's transactions to the pool, in order, `rate` a second.
+
+    What could not be sent in time is not made up for: the load stays even.
+    """
 
     def __init__(self, url, wallet, rate, batch):
         super().__init__()
@@ -138,8 +153,8 @@ class Sender(Worker):
             # What was acknowledged is sent again: it must not be done again.
             self.again += len(transactions)
             self.deliver(transactions)
-        self.due += self.batch / self.rate
-        self.ending.wait(max(0, self.due - time.monotonic()))
+        self.due = max(self.due + self.batch / self.rate, time.monotonic())
+        self.ending.wait(self.due - time.monotonic())
 
     def deliver(self, transactions):
         """Sends these until each was answered, whatever happens to the pool."""
@@ -178,6 +193,10 @@ class Sender(Worker):
             check(outcome["retry"], f"a good transaction was refused: {outcome}")
             return False
         return True
+
+    def stop(self):
+        super().stop()
+        self.wallet.close()
 
     def pause(self):
         self.going.clear()

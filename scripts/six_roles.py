@@ -8,19 +8,25 @@
 3. The proof that it is on the ledger verifies without any role; a changed one does not.
 4. Each process is stopped and started again, one after the other, the others running on: the
    chain goes on, and nothing that was confirmed is lost.
-5. A stopped metronome makes no blocks, a started one does; at the end the ledger replays.
+5. A stopped metronome makes no blocks, a started one does.
+6. A role that is not there is told from those that are; a validator's folder takes one validator;
+   payments of many that were cut off are named as far as they went, and are on the ledger.
+7. At the end the ledger replays.
 """
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
-from fleet import Fleet, check, document, main
-from roles import Roles
+from fleet import Fleet, check, document, main, poll
+from roles import PATIENCE_SECONDS, Roles
 
 PASSPHRASE = "correct horse battery staple"
 BLOCK_SECONDS = 1
+# Transactions of 256 payments each that are sent at once.
+PARTS = 20
 
 
 class Network(Roles):
@@ -97,6 +103,47 @@ def stop_and_start_metronome(network):
     print(f"the metronome stopped at height {height} and went on")
 
 
+def probe(network):
+    """Without its pool, the other two servers are said to be ready."""
+    network.stop("pool")
+    told = network.fleet.outcome("health", *network.urls(), status=6)
+    ready = [line.split()[0] for line in told.stderr.splitlines() if line.endswith(" ready")]
+    check(ready == ["blockchain", "metronome"], f"ready without the pool: {told.stderr}")
+    check(network.url("pool") in told.stderr, f"the pool is not named: {told.stderr}")
+    network.start("pool")
+    print(f"without the pool: {told.stderr.strip()}")
+
+
+def refuse_second_validator(network):
+    name = "validator-work"
+    arguments = network.command(name)
+    arguments[arguments.index("--listen") + 1] = "127.0.0.1:0"
+    refused = document(network.fleet.run(*arguments, status=1))["error"]
+    check(refused["code"] == "data-folder-in-use", f"a second validator: {refused}")
+    print(f"a second validator: {refused['message']}")
+
+
+def cut_off(network, bob):
+    """Kills the pool while many are paid: what went out is named, and gets onto the ledger."""
+    payments = "".join(f"{bob},0.001\n" for _ in range(256 * PARTS))
+    (network.fleet.folder / "many.csv").write_text(payments)
+    paying = network.fleet.start(
+        "send-many", "wallet", "send-many", "many.csv", "--from", "alice", "--passphrase-file",
+        "passphrase", "--timeout", "2s", "--json", "--data-dir", "data-wallet", *network.urls())
+    submitted = lambda: re.findall("submitted ([0-9a-f]{64}): ", paying.err.read_text())
+    poll("the first of many", PATIENCE_SECONDS, submitted)
+    network.processes["pool"].kill()
+    status = paying.child.wait(PATIENCE_SECONDS)
+    refused, out = document(paying.out.read_text())["error"], submitted()
+    check(status != 0 and f"{len(out)} of {PARTS} transactions went through" in refused["message"],
+          f"send-many ended with status {status}: {refused}, {len(out)} were submitted")
+    network.start("pool")
+    confirmed = lambda: all(network.ask("tx", "status", identity)["state"] == "confirmed"
+                            for identity in out)
+    poll("what was sent before the cut", PATIENCE_SECONDS, confirmed)
+    print(f"cut off: {refused['message']}")
+
+
 def run():
     parser = argparse.ArgumentParser(description="Runs the six roles as processes.")
     parser.add_argument("--dsc", required=True, help="the program dsc")
@@ -107,12 +154,15 @@ def run():
         network.start_all()
         identity = pay(network, bob)
         prove(network, identity)
+        probe(network)
+        refuse_second_validator(network)
         for name in network.ports:
             network.restart(name)
         check(network.balance("bob") == "12.5", "the payment was lost")
         check(network.ask("tx", "status", identity)["state"] == "confirmed",
               "the payment is not confirmed any more")
         stop_and_start_metronome(network)
+        cut_off(network, bob)
         for name in reversed(network.ports):
             network.stop(name)
         replayed = fleet.ask("chain", "verify", "--offline", "--data-dir", "data-blockchain")

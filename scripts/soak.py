@@ -2,13 +2,15 @@
 """Runs the six roles under steady load and judges what they hold: nothing may grow without need.
 
     soak.py --dsc PROGRAM [--minutes 60] [--rate 400] [--csv FILE] [--block-time 1s]
+    soak.py --judge FILE
 
 In the first half of the payments every other one is to a new address, in the second half all are
 to a few addresses that exist. So the ledger's state grows in the first half, as it has to (a role
 that follows the chain holds every account), and must not in the second, in which memory may follow
 only what is bounded or stated here:
 
-* the blockchain server: the fences of its index, 0.1 byte a transaction;
+* the blockchain server: the fences of its index, 0.1 byte a transaction, and its open files: at
+  most eight runs of six kinds for each level of the index (docs/storage.md);
 * the pool: what it remembers of ended transactions, until there are `pool.finished_max` of them;
 * all: what the allocator keeps, which goes up and down.
 
@@ -28,13 +30,17 @@ from load import Reader, Sender, Wallet, address
 from roles import NAMES, Roles
 
 SENDERS = 4
-PORTION = 2_000
+# A wallet signs what it sends in this time at once.
+PORTION_SECONDS = 20
+# The share of the rate that has to get onto the chain for a verdict to mean anything.
+LOAD_SHARE = 0.25
 # Bytes a transaction that memory may grow by in the second half, and what noise may add: the share
 # of what is held that the allocator may keep more of at one time than at another.
 BYTES_A_TRANSACTION, NOISE_BYTES, NOISE_SHARE = 2, 8 << 20, 0.1
 # What differs between two looks: a file being merged, a connection being made again, a thread that
-# the runtime starts for a request and keeps for ten seconds.
+# the runtime starts for a request and keeps for ten seconds. And one more level of an index.
 SPARE = {"files": 12, "threads": 12, "connections": 12}
+LEVEL_FILES = 6 * 8
 FIELDS = ("seconds", "role", "phase", "rss", "files", "threads", "connections", "disk",
           "height", "accounts", "transactions", "pending", "finished")
 
@@ -85,13 +91,16 @@ class Soak:
         self.roles.make_genesis()
         self.roles.start_all()
         self.reader = Reader(self.roles.url("blockchain"))
-        self.wallets = [Wallet(fleet, number, PORTION) for number in range(SENDERS)]
+        portion = max(1, round(options.rate / SENDERS * PORTION_SECONDS))
+        self.wallets = [Wallet(fleet, number, portion) for number in range(SENDERS)]
         batch = max(1, round(options.rate / SENDERS / 5))
         self.senders = [Sender(self.roles.url("pool"), wallet, options.rate / SENDERS, batch)
                         for wallet in self.wallets]
 
     def run(self):
         """Samples until the time is over."""
+        for wallet in self.wallets:
+            wallet.coming.result()
         for worker in (self.reader, *self.senders):
             worker.start()
         start, half = time.monotonic(), self.options.minutes * 30
@@ -175,6 +184,8 @@ class Verdict:
 
     def judge_counts(self):
         for field, spare in SPARE.items():
+            if (self.name, field) == ("blockchain", "files"):
+                spare += LEVEL_FILES
             before = max(sample[field] for sample in self.first)
             after = max(sample[field] for sample in self.judged)
             if after > before + spare:
@@ -192,12 +203,13 @@ class Verdict:
                                "half")
 
     def row(self):
-        at = lambda samples, field: f"{min(s[field] for s in samples)}-{max(s[field] for s in samples)}"
         every = self.first + self.second
+        values = lambda field: [sample[field] for sample in every]
+        span = lambda field: f"{min(values(field))}-{max(values(field))}"
         return (f"{self.name:17} {mib(every[0]['rss']):>6} {mib(self.first[-1]['rss']):>6} "
                 f"{mib(every[-1]['rss']):>6} {mib(self.growth):>7} {mib(self.allowed):>7} "
-                f"{self.an_account:>7.0f} {at(every, 'files'):>8} {at(every, 'threads'):>8} "
-                f"{at(every, 'connections'):>8} {mib(every[-1]['disk']):>7} "
+                f"{self.an_account:>7.0f} {span('files'):>8} {span('threads'):>8} "
+                f"{span('connections'):>8} {mib(every[-1]['disk']):>7} "
                 f"{self.disk_a_transaction:>7.1f}")
 
 
@@ -205,16 +217,16 @@ def mib(size):
     return f"{size / (1 << 20):.1f}"
 
 
-def report(soak):
-    last = soak.samples[-1]
-    sent = sum(sender.sent for sender in soak.senders)
-    print(f"{sent} transactions sent, {last['transactions']} on the chain, {last['accounts']} "
-          f"accounts, height {last['height']}, the pool remembers {last['finished']}")
+def report(samples):
+    last = samples[-1]
+    print(f"{last['transactions']} transactions on the chain after {last['seconds']} s, "
+          f"{last['accounts']} accounts, height {last['height']}, the pool remembers "
+          f"{last['finished']}")
     print("role               MiB at  MiB at  MiB at  growth allowed  bytes/            threads  "
           "connect- data MiB bytes/")
     print("                    start    half     end of 2nd  of 2nd account    files           "
           "  ions            tx")
-    verdicts = [Verdict(name, soak.samples) for name in NAMES]
+    verdicts = [Verdict(name, samples) for name in NAMES]
     for verdict in verdicts:
         print(verdict.row())
     faults = [f"{verdict.name}: {fault}" for verdict in verdicts for fault in verdict.faults]
@@ -225,7 +237,9 @@ def report(soak):
 
 def arguments():
     parser = argparse.ArgumentParser(description="Judges what the roles hold under steady load.")
-    parser.add_argument("--dsc", required=True, help="the program dsc, a release build")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dsc", help="the program dsc, a release build")
+    what.add_argument("--judge", metavar="FILE", help="judge the samples of an earlier run")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=400, help="transactions a second")
     parser.add_argument("--block-time", default="1s")
@@ -234,15 +248,27 @@ def arguments():
     return parser.parse_args()
 
 
+def read(path):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{field: value if field == "role" else int(value) for field, value in row.items()}
+            for row in rows]
+
+
 def run():
     options = arguments()
+    if options.judge:
+        report(read(options.judge))
+        return
     if not Path("/proc/self/fd").exists():
         print("NOT TESTED: there is no /proc here")
         return
     with Fleet(options.dsc) as fleet:
         soak = Soak(fleet, options)
         soak.run()
-        report(soak)
+    report(soak.samples)
+    reached, wanted = soak.samples[-1]["transactions"], options.rate * options.minutes * 60
+    check(reached >= LOAD_SHARE * wanted, f"{reached} transactions are too little load to judge by")
 
 
 if __name__ == "__main__":
