@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Health(command::health::Args),
     /// Show, check or write the configuration
     Config(command::config::Args),
+    /// Describe what roles serve over HTTP, for other programs
+    Openapi(command::openapi::Args),
     /// Write a completion script for a shell
     Completions(command::completions::Args),
     /// List the steps at which a test can make a role die

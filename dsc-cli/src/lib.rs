@@ -27,6 +27,9 @@ pub mod progress;
 mod role;
 pub mod shutdown;
 pub mod size;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
 
 use std::{ffi::OsString, fmt};
 

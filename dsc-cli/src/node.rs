@@ -210,7 +210,7 @@ pub(crate) fn pool(
     let pool = Pool::new(chain, host.mempool);
     let pool = role::pool::Server::open(pool, &path, faucet, host.intake_bytes_max)?;
     let url = socket.url();
-    let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.clone());
+    let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.as_ref());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     let (shared, own) = (pool.shared.clone(), host.clone());
     spawn("pool", move || {
@@ -251,7 +251,7 @@ pub(crate) fn metronome(
     let shared = Shared::new(Metronome::new(chain, settings, signed));
     let url = socket.url();
     let (limits, shutdown) = (&host.limits, &host.shutdown);
-    let site = role::metronome::site(&shared, &host.time, limits, shutdown, host.token.clone());
+    let site = role::metronome::site(&shared, &host.time, limits, shutdown, host.token.as_ref());
     let server = socket.serve(site, limits, shutdown)?;
     let (driven, own) = (shared.clone(), host.clone());
     spawn("metronome", move || {

@@ -14,6 +14,7 @@ pub(crate) mod health;
 mod input;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
+pub(crate) mod openapi;
 pub(crate) mod pool;
 mod prepared;
 pub(crate) mod proof;
@@ -57,8 +58,9 @@ impl<'a> Context<'a> {
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     let globals = &cli.globals;
     match cli.command {
-        // These two work whatever the configuration says, to help mend it.
+        // These three work whatever the configuration says, to help mend it.
         Command::Completions(args) => completions::run(&args, output),
+        Command::Openapi(args) => openapi::run(&args, output),
         Command::Config(args) => config::run(&args, globals, output),
         #[cfg(debug_assertions)]
         Command::CrashPoints => crash_points::run(output),

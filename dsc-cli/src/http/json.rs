@@ -1,12 +1,17 @@
 //! JSON bodies, in and out.
 
+use std::{fmt, marker::PhantomData};
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::error::Category;
 
 use super::Problem;
@@ -28,7 +33,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|error| Problem::malformed("bad-request", error))?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+        read(&bytes).map(Self).map_err(|error| match error.classify() {
             Category::Data => Problem::malformed("invalid-json", error),
             _ => Problem::malformed("malformed-json", error),
         })
@@ -45,6 +50,35 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Err(error) => Problem::internal(error).into_response(),
         }
     }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let body = object_of(&mut reader)?;
+    reader.end().map(|()| body)
+}
+
+/// Reads an object where `serde` would take a list of its values as well.
+///
+/// # Errors
+///
+/// Those of `from`, also for whatever is no object.
+pub fn object_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    struct Only<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Only<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    from.deserialize_map(Only(PhantomData))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

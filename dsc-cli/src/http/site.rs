@@ -22,7 +22,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::{FutureExt, StreamExt};
 use http_body_util::BodyExt;
@@ -35,11 +34,13 @@ use tokio::{
 use super::{
     Json, Limits, Problem, Token, admin,
     inflow::{Allowance, linger, too_large},
+    openapi::{Group, Operation, Outline, Routes, describe},
     problem::MEDIA_TYPE,
 };
 use crate::shutdown::Shutdown;
 
 const DETAIL_BYTES_MAX: usize = 1 << 10;
+const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// One condition of readiness.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +64,7 @@ pub struct Site {
     memory: Arc<Semaphore>,
     ready: Ready,
     figures: Figures,
+    description: Bytes,
     router: Router,
 }
 
@@ -83,8 +85,30 @@ impl Site {
             memory: Arc::new(Semaphore::new(memory_kib)),
             ready: Arc::new(Vec::new),
             figures: Arc::new(|_| {}),
+            description: Bytes::new(),
             router: Router::new(),
         }
+    }
+
+    /// A site of the routes of a role; `token` opens the administrative ones from elsewhere.
+    pub fn of(
+        outline: Outline,
+        limits: &Limits,
+        shutdown: &Shutdown,
+        token: Option<&Token>,
+    ) -> Self {
+        let mut site = Self::new(outline.role(), limits.clone(), shutdown.clone());
+        site.description = Bytes::from(outline.description().to_string());
+        for (group, routes) in outline.into_groups() {
+            site = match group {
+                Group::Quick => site.routes(routes),
+                Group::Bulk => site.bulk(routes),
+                Group::Streaming => site.streaming(routes),
+                Group::Waiting => site.waiting(routes),
+                Group::Admin => site.admin(routes, token.cloned()),
+            };
+        }
+        site
     }
 
     /// Adds routes with small bodies and quick answers.
@@ -145,13 +169,10 @@ impl Site {
             role: self.role,
             ready: Arc::clone(&self.ready),
             figures: Arc::clone(&self.figures),
+            description: self.description.clone(),
             requests: Mutex::default(),
         });
-        let probes = Router::new()
-            .route("/healthz", get(healthz))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .with_state(Arc::clone(&observer));
+        let probes = probes().with_state(Arc::clone(&observer)).into_router();
         self.routes(probes)
             .router
             .fallback(unknown_path)
@@ -301,10 +322,11 @@ impl Bounds {
 }
 
 /// What a site knows of itself, and counts.
-struct Observer {
+pub(super) struct Observer {
     role: &'static str,
     ready: Ready,
     figures: Figures,
+    description: Bytes,
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
@@ -353,6 +375,24 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap, name: &header::HeaderName) {
     }
 }
 
+/// What every role serves beside its own routes.
+pub(super) fn probes() -> Routes<Arc<Observer>> {
+    let alive = Operation::new("alive", "Whether the process answers").json::<Alive>("It does.");
+    let ready = Operation::new("ready", "Whether the role can do its work")
+        .about("For load balancers and scripts that wait: what the role depends on, one by one.")
+        .json::<Readiness>("Every check holds.")
+        .fault(503, "not-ready", "a check does not hold; `detail` names it");
+    let metrics_ = Operation::new("metrics", "Figures for Prometheus")
+        .text(METRICS_TYPE, "The text format of Prometheus, version 0.0.4.");
+    let openapi = Operation::new("openapi", "This description")
+        .json::<super::openapi::Document>("OpenAPI 3.1.");
+    Routes::new()
+        .get("/healthz", healthz, alive)
+        .get("/readyz", readyz, ready)
+        .get("/metrics", metrics, metrics_)
+        .get("/openapi.json", description, openapi)
+}
+
 async fn unknown_path(request: Request) -> Problem {
     Problem::not_found("unknown-path", format_args!("there is no {}", request.uri().path()))
 }
@@ -363,6 +403,29 @@ struct Alive {
     status: &'static str,
     role: &'static str,
     version: &'static str,
+}
+
+describe! { answered Alive as "Alive": "A process that answers." {
+    schema: "`dsc.alive/1`.",
+    status: "`alive`.",
+    role: "The role it runs.",
+    version: "The version of the program.",
+}}
+
+describe! { answered Check as "Check": "One condition of readiness." {
+    name: "What is checked, such as `blockchain`.",
+    ok: "Whether it holds.",
+    detail: "What was found, for people.",
+}}
+
+describe! { answered Readiness as "Readiness": "A role that can do its work." {
+    schema: "`dsc.ready/1`.",
+    ready: "`true`.",
+    checks: "Every condition.",
+}}
+
+async fn description(State(observer): State<Arc<Observer>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], observer.description.clone()).into_response()
 }
 
 async fn healthz(State(observer): State<Arc<Observer>>) -> Response {
@@ -409,7 +472,7 @@ async fn metrics(State(observer): State<Arc<Observer>>) -> Response {
         Ok(text) => text,
         Err(problem) => return problem.into_response(),
     };
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }
 
 impl Observer {

@@ -1,14 +1,10 @@
 //! The blockchain server over HTTP.
 
+pub(crate) mod routes;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::{Path, State},
-    response::Response,
-    routing::get,
-};
+use axum::{body::Bytes, extract::State, response::Response};
 use dsc_lib::{
     address::Address,
     block::Header,
@@ -23,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Shared, binary, blocking, genesis,
-    query::{Asked, Id, Of, bounded},
+    query::{Asked, Id, Limit, Of, Which, bounded},
     refused,
     transport::BlockList,
     view,
@@ -35,17 +31,14 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Most entries of a history in one answer.
-const HISTORY_MAX: usize = 1000;
-
 /// How far ahead of this machine's clock a block may be. The rules bound its time from below only:
 /// after one at the end of time no other could follow, whoever made it.
 const AHEAD_MAX: Millis = Millis(2 * 60 * 60 * 1000);
 
 /// What needs the state goes through the lock, which is held for moments only: blocks are checked
 /// and stored beside it, one after the other, and what is on disk is read beside it.
-#[derive(Clone)]
-struct Server {
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
     shared: Arc<Shared<Blockchain>>,
     /// Whose turn it is to submit a block.
     turn: Arc<Mutex<()>>,
@@ -105,30 +98,12 @@ impl Server {
 
 /// The routes of a blockchain server.
 pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: &Shutdown) -> Site {
-    site_of(Server::new(shared), limits, shutdown)
+    site_of(&Server::new(shared), limits, shutdown)
 }
 
-fn site_of(server: Server, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let quick = Router::new()
-        .route("/v1/info", get(info))
-        .route("/v1/genesis", get(chain_genesis))
-        .route("/v1/snapshot", get(snapshot))
-        .route("/v1/blocks/{which}", get(block))
-        .route("/v1/blocks/{which}/raw", get(raw_block))
-        .route("/v1/transactions/{id}", get(transaction))
-        .route("/v1/transactions/{id}/proof", get(inclusion))
-        .route("/v1/accounts/{address}", get(account))
-        .route("/v1/accounts/{address}/transactions", get(history))
-        .route("/v1/equivocations", get(equivocations))
-        .with_state(server.clone());
-    let bulk = Router::new().route("/v1/blocks", axum::routing::post(submit));
-    let waiting =
-        Router::new().route("/v1/blocks", get(blocks)).route("/v1/confirmed", get(confirmed));
+fn site_of(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
     let figures = server.shared.clone();
-    Site::new("blockchain", limits.clone(), shutdown.clone())
-        .routes(quick)
-        .bulk(bulk.with_state(server.clone()))
-        .waiting(waiting.with_state(server))
+    Site::of(routes::outline().with_state(server), limits, shutdown, None)
         .ready(|| vec![Check { name: "ledger", ok: true, detail: "open".into() }])
         .metrics(move |text| write_figures(&figures, text))
 }
@@ -278,7 +253,9 @@ fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
     }
     // 64 digits are a hash, even if all of them are decimal.
     let Ok(hash) = which.parse::<Digest>() else {
-        return which.parse().map(Height).map_err(|_| {
+        let is_number = which.bytes().all(|byte| byte.is_ascii_digit());
+        let height = is_number.then(|| which.parse().ok()).flatten();
+        return height.map(Height).ok_or_else(|| {
             let detail = format!("`{which}` is neither a height, nor a block hash, nor `tip`");
             Problem::malformed("invalid-block", detail)
         });
@@ -289,7 +266,7 @@ fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
 
 async fn block(
     State(server): State<Server>,
-    Path(which): Path<String>,
+    Which(which): Which,
 ) -> Result<Json<view::BlockView>, Problem> {
     let read = move || {
         let height = height_of(&server.archive, &which)?;
@@ -300,10 +277,7 @@ async fn block(
     blocking(read).await.map(Json)
 }
 
-async fn raw_block(
-    State(server): State<Server>,
-    Path(which): Path<String>,
-) -> Result<Response, Problem> {
+async fn raw_block(State(server): State<Server>, Which(which): Which) -> Result<Response, Problem> {
     let read = move || {
         let height = height_of(&server.archive, &which)?;
         let bytes = server.archive.block_bytes(height).map_err(|error| broken(&error))?;
@@ -357,7 +331,7 @@ async fn account(
 struct Page {
     before_height: Option<Height>,
     before_index: Option<u32>,
-    limit: Option<usize>,
+    limit: Option<Limit>,
 }
 
 async fn history(
@@ -368,7 +342,7 @@ async fn history(
     let before = page
         .before_height
         .map(|height| Place { height, index: page.before_index.unwrap_or_default() });
-    let limit = page.limit.unwrap_or(50).min(HISTORY_MAX);
+    let limit = page.limit.map_or(50, Limit::count);
     let read = move || {
         let events = server.archive.history(&address, before, limit);
         let events = events.map_err(|error| broken(&error))?;
@@ -442,7 +416,7 @@ mod tests {
         drop(state);
         let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
         let url = socket.url();
-        let site = site_of(server.clone(), &limits, &shutdown);
+        let site = site_of(&server, &limits, &shutdown);
         let serving = socket.serve(site, &limits, &shutdown).unwrap();
         let time = Duration::from_secs(60);
         let client = Client::new(&url, time, time, 1 << 20).unwrap();

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{extract::State, response::Response};
 use dsc_lib::{
     codec,
     proof::ProofEntry,
@@ -16,6 +11,7 @@ use dsc_lib::{
         metronome::{Metronome, OpenRound, Status},
     },
 };
+use serde_json::json;
 
 use super::{
     Shared, genesis,
@@ -26,12 +22,16 @@ use super::{
 use crate::{
     clock::Time,
     crash::{self, Point},
-    http::{Check, Json, Limits, Problem, Site, Token},
+    http::{
+        Check, Json, Limits, Problem, Site, Token,
+        openapi::{Group, Operation, Outline, Routes},
+    },
     shutdown::Shutdown,
 };
 
-#[derive(Clone)]
-struct Server {
+/// A metronome and the clock it goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
     shared: Arc<Shared<Metronome>>,
     time: Time,
 }
@@ -42,24 +42,69 @@ pub(crate) fn site(
     time: &Time,
     limits: &Limits,
     shutdown: &Shutdown,
-    token: Option<Token>,
+    token: Option<&Token>,
 ) -> Site {
     let server = Server { shared: shared.clone(), time: time.clone() };
-    let quick = Router::new()
-        .route("/v1/genesis", get(chain_genesis))
-        .route("/v1/status", get(status))
-        .route("/v1/proofs", post(hand_in))
-        .with_state(server.clone());
-    let waiting = Router::new().route("/v1/round", get(round)).with_state(server.clone());
-    let admin = Router::new()
-        .route("/v1/start", post(start))
-        .route("/v1/stop", post(stop))
-        .with_state(server.clone());
-    Site::new("metronome", limits.clone(), shutdown.clone())
-        .routes(quick)
-        .waiting(waiting)
-        .admin(admin, token)
-        .ready(move || checks(&server))
+    Site::of(outline().with_state(&server), limits, shutdown, token).ready(move || checks(&server))
+}
+
+/// Every route, and what each is for.
+pub(crate) fn outline() -> Outline<Server> {
+    let status_ = Operation::new("status", "How the metronome stands")
+        .json::<Status>("The round, and the validators that it hears from.");
+    let admin = Routes::new().post("/v1/start", start, switch("start", "Make blocks")).post(
+        "/v1/stop",
+        stop,
+        switch("stop", "Make no more blocks"),
+    );
+    Outline::new("metronome", ABOUT)
+        .add(
+            Group::Quick,
+            Routes::new()
+                .get("/v1/genesis", chain_genesis, super::openapi::genesis())
+                .get("/v1/status", status, status_)
+                .post("/v1/proofs", hand_in, described_hand_in()),
+        )
+        .add(Group::Waiting, Routes::new().get("/v1/round", round, described_round()))
+        .add(Group::Admin, admin)
+}
+
+const ABOUT: &str = "Opens rounds, takes proofs and makes blocks. Port 7703 unless told otherwise.";
+
+fn described_hand_in() -> Operation {
+    let miner = json!({
+        "address": dsc_lib::hash::Digest::ZERO,
+        "fingerprint": "00010203-0405-0607-0809-0a0b0c0d0e0f",
+    });
+    let footprint = json!({ "ram_bytes": 1_048_576, "disk_bytes": 0 });
+    let example = json!({
+        "height": 42, "miner": miner, "kind": "work", "attempts": 1000, "spent": 500,
+        "footprint": footprint, "entry": null,
+    });
+    Operation::new("handIn", "Hand in what a validator did in a round")
+        .about(
+            "The report is shown, not believed: no rule depends on it. A proof pays only the miner \
+             that it is bound to.",
+        )
+        .takes_json::<HandInBody>("The report, and the proof if one was found.", example)
+        .json::<ReceiptBody>("What became of it.")
+        .fault(400, "not-canonical", "the entry is not that of a proof")
+        .rules(
+            "the round is closed (`round-closed`), the miner or engine is another than reported \
+             (`wrong-miner`, `wrong-kind`), or the proof is not valid (`unknown-proof-kind`, \
+             `bad-proof`, `target-missed`)",
+        )
+}
+
+fn described_round() -> Operation {
+    Operation::new("round", "The open round")
+        .about("Waits for another round than the one that is known.")
+        .query::<Round>()
+        .json::<Option<OpenRound>>("The round; null if no other one opened in time.")
+}
+
+fn switch(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).json::<Status>("How it stands now.")
 }
 
 fn checks(server: &Server) -> Vec<Check> {
@@ -104,16 +149,18 @@ fn read_hand_in(body: HandInBody) -> Result<HandIn, Problem> {
     let malformed = |error: &dyn std::fmt::Display| {
         Problem::malformed("not-canonical", format_args!("the proof entry: {error}"))
     };
-    let Some(text) = body.entry else { return Ok(body.report) };
+    let (mut hand_in, entry) = body.into_parts();
+    let Some(text) = entry else { return Ok(hand_in) };
     let bytes = hex::decode(text).map_err(|error| malformed(&error))?;
     let entry: ProofEntry = codec::decode(&bytes).map_err(|error| malformed(&error))?;
-    if entry.miner != body.report.miner {
+    if entry.miner != hand_in.miner {
         return Err(Problem::rejected(
             "wrong-miner",
             "the proof is of another miner than reported",
         ));
     }
-    Ok(HandIn { proof: Some(entry.proof), ..body.report })
+    hand_in.proof = Some(entry.proof);
+    Ok(hand_in)
 }
 
 async fn start(State(server): State<Server>) -> Result<Json<Status>, Problem> {

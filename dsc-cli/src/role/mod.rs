@@ -8,10 +8,12 @@
 //!    signature is checked.
 
 pub(crate) mod blockchain;
+mod describe;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
+pub(crate) mod openapi;
 pub(crate) mod pool;
-mod query;
+pub(crate) mod query;
 pub(crate) mod transport;
 pub(crate) mod validator;
 pub(crate) mod view;

@@ -3,20 +3,21 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     extract::State,
     response::{
         Sse,
         sse::{Event, KeepAlive},
     },
-    routing::get,
 };
 use dsc_lib::role::monitor::{Monitor, Report};
 use futures_util::{Stream, stream};
 
 use super::Shared;
 use crate::{
-    http::{Check, Json, Limits, Problem, Site},
+    http::{
+        Check, Json, Limits, Problem, Site,
+        openapi::{Group, Operation, Outline, Routes},
+    },
     shutdown::Shutdown,
 };
 
@@ -24,14 +25,28 @@ type Server = Arc<Shared<Monitor>>;
 
 /// The routes of a monitor.
 pub(crate) fn site(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let quick = Router::new().route("/v1/report", get(report)).with_state(server.clone());
-    let waiting = Router::new().route("/v1/events", get(events)).with_state(server.clone());
     let ready = server.clone();
-    Site::new("monitor", limits.clone(), shutdown.clone())
-        .routes(quick)
-        .waiting(waiting)
-        .ready(move || checks(&ready))
+    Site::of(outline().with_state(server), limits, shutdown, None).ready(move || checks(&ready))
 }
+
+/// Every route, and what each is for.
+pub(crate) fn outline() -> Outline<Server> {
+    let report_ = Operation::new("report", "What the roles said last")
+        .json::<Report>("How the network stands.")
+        .fault(503, "not-ready", "the roles were not asked yet");
+    let events_ = Operation::new("events", "Every report as it is made")
+        .about(
+            "A stream that ends when this server does. The id of an event is the time of its report, \
+             the data the report as `/v1/report` answers it; a comment is sent when nothing happens \
+             for long.",
+        )
+        .text("text/event-stream", "Server-sent events.");
+    Outline::new("monitor", ABOUT)
+        .add(Group::Quick, Routes::new().get("/v1/report", report, report_))
+        .add(Group::Waiting, Routes::new().get("/v1/events", events, events_))
+}
+
+const ABOUT: &str = "Asks every role how it stands. Port 7700 unless told otherwise.";
 
 fn checks(server: &Shared<Monitor>) -> Vec<Check> {
     let faults = server.lock().report().map(|report| report.faults.clone());

@@ -7,7 +7,12 @@ use axum::{
 use dsc_lib::{address::Address, hash::Digest, units::Millis};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::http::Problem;
+use serde_json::{Value, json};
+
+use crate::http::{
+    Problem,
+    openapi::{Describe, Schemas, describe},
+};
 
 /// Longest wait that a client may ask for.
 const WAIT_MAX: Millis = Millis(10_000);
@@ -60,15 +65,64 @@ async fn text_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String,
         .map_err(|error| Problem::malformed("invalid-path", error.body_text()))
 }
 
+/// What names a block in the path.
+#[derive(Debug)]
+pub(crate) struct Which(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Which {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        text_of(parts, state).await.map(Self)
+    }
+}
+
+/// Most entries in one answer.
+pub(crate) const LIMIT_MAX: u64 = 1000;
+
+/// How many entries are wanted.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+pub(crate) struct Limit(u64);
+
+impl Limit {
+    pub(crate) fn count(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl TryFrom<u64> for Limit {
+    type Error = String;
+
+    fn try_from(got: u64) -> Result<Self, String> {
+        let is_allowed = (1..=LIMIT_MAX).contains(&got);
+        is_allowed
+            .then_some(Self(got))
+            .ok_or_else(|| format!("got {got}, expected 1 to {LIMIT_MAX}"))
+    }
+}
+
+impl Describe for Limit {
+    fn bare(_: &mut Schemas) -> Value {
+        json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "examples": [10] })
+    }
+}
+
 /// How long a request may wait.
 pub(crate) fn bounded(wait: Option<Millis>) -> std::time::Duration {
     super::span(wait.unwrap_or_default().min(WAIT_MAX))
 }
 
-/// `?after=HEIGHT&challenge=DIGEST&wait=MS`
+/// The round that is known already.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Round {
     pub(crate) after: Option<dsc_lib::units::Height>,
     pub(crate) challenge: Option<Digest>,
     pub(crate) wait: Option<Millis>,
 }
+
+describe! { asked Round as "Round": "The round that is known already." {
+    after: "Its height.",
+    challenge: "What it asked: with it, a round of the same height that asks something else counts.",
+    wait: "How long to wait for another one; more than 10,000 counts as 10,000, nothing as 0.",
+}}

@@ -1,20 +1,22 @@
 //! Calls between roles over HTTP.
 
 use dsc_lib::{
+    address::Address,
     codec::{self, List},
     genesis::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX},
     hash::Digest,
     ledger::SNAPSHOT_ACCOUNTS_MAX,
-    proof::ProofEntry,
+    proof::{Fingerprint, Footprint, Miner, ProofEntry, ProofKind},
     role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
     transaction::Encoded,
     units::{Height, Millis},
 };
 use serde::{Deserialize, Serialize};
 
+use super::describe::Hex;
 use crate::{
     config::Config,
-    http::{Client, ClientError},
+    http::{Client, ClientError, object_of, openapi::describe},
 };
 
 /// Encoded blocks in one answer.
@@ -28,15 +30,83 @@ const SNAPSHOT_BYTES_MAX: u64 = SNAPSHOT_ACCOUNTS_MAX as u64 * 48 + (1 << 16);
 /// Bytes of the largest answer that holds blocks or their transactions.
 const BULK_BYTES_MAX: u64 = BLOCK_BYTES_MAX + (8 << 20);
 
-/// What a validator hands in, as JSON: the proof is hexadecimal.
+/// What a validator hands in, as JSON: the proof is hexadecimal. It takes no other names, on any
+/// level.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct HandInBody {
-    #[serde(flatten)]
-    pub(crate) report: HandIn,
+    height: Height,
+    #[serde(deserialize_with = "object_of")]
+    miner: MinerBody,
+    kind: ProofKind,
+    attempts: u64,
+    spent: Millis,
+    #[serde(deserialize_with = "object_of")]
+    footprint: FootprintBody,
     /// The canonical proof entry.
-    #[serde(default)]
-    pub(crate) entry: Option<String>,
+    entry: Option<String>,
 }
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MinerBody {
+    address: Address,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FootprintBody {
+    ram_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl HandInBody {
+    fn new(hand_in: &HandIn) -> Self {
+        let HandIn { height, miner, kind, attempts, spent, footprint, proof } = hand_in.clone();
+        let Miner { address, fingerprint } = miner;
+        let Footprint { ram_bytes, disk_bytes } = footprint;
+        let entry = proof.map(|proof| hex::encode(codec::encode(&ProofEntry { miner, proof })));
+        let (miner, footprint) =
+            (MinerBody { address, fingerprint }, FootprintBody { ram_bytes, disk_bytes });
+        Self { height, miner, kind, attempts, spent, footprint, entry }
+    }
+
+    /// The report without its proof, and the entry that holds that.
+    pub(crate) fn into_parts(self) -> (HandIn, Option<String>) {
+        let Self { height, miner, kind, attempts, spent, footprint, entry } = self;
+        let MinerBody { address, fingerprint } = miner;
+        let FootprintBody { ram_bytes, disk_bytes } = footprint;
+        let (miner, footprint) =
+            (Miner { address, fingerprint }, Footprint { ram_bytes, disk_bytes });
+        (HandIn { height, miner, kind, attempts, spent, footprint, proof: None }, entry)
+    }
+}
+
+describe! { asked HandInBody as "HandIn": "What a validator did in a round." {
+    height: "The round.",
+    miner: "Who.",
+    kind: "With which engine.",
+    attempts: "Tries made in this round.",
+    spent: "Time spent on them.",
+    footprint: "What the prover holds.",
+    entry as Option<Hex>: "The proof entry in the canonical encoding, in hexadecimal; null if none \
+                           was found.",
+}}
+
+describe! { asked MinerBody as "MinerReported": "Who is paid for a proof." {
+    address: "Whose account is paid.",
+    fingerprint: "Which of the owner's validators it is.",
+}}
+
+describe! { asked FootprintBody as "FootprintReported": "What a prover holds." {
+    ram_bytes: "Bytes in RAM.",
+    disk_bytes: "Bytes on disk.",
+}}
+
+describe! { answered ReceiptBody as "Receipt": "What became of a hand-in." {
+    receipt: "`best` of its engine so far, `outbid` by another, or `noted` without a proof.",
+}}
 
 /// What became of a hand-in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,11 +204,7 @@ impl Transport {
     }
 
     fn hand_in(&self, hand_in: &HandIn) -> Result<Receipt, ClientError> {
-        let entry = hand_in
-            .proof
-            .clone()
-            .map(|proof| hex::encode(codec::encode(&ProofEntry { miner: hand_in.miner, proof })));
-        let body = HandInBody { report: hand_in.clone(), entry };
+        let body = HandInBody::new(hand_in);
         let ReceiptBody { receipt } = self.metronome.post_json("/v1/proofs", &body)?;
         Ok(receipt)
     }

@@ -12,7 +12,7 @@ use super::{NAP, Shared, span, transport::Transport};
 use crate::{
     clock::Time,
     crash::{self, Point},
-    http::{Check, Limits, Site},
+    http::{Check, Limits, Site, openapi::Outline},
     shutdown::Shutdown,
 };
 
@@ -28,9 +28,17 @@ pub(crate) struct Effort {
 /// The routes of a validator: health and metrics only.
 pub(crate) fn site(shared: &Arc<Shared<Validator>>, limits: &Limits, shutdown: &Shutdown) -> Site {
     let (ready, figures) = (shared.clone(), shared.clone());
-    Site::new("validator", limits.clone(), shutdown.clone())
+    Site::of(outline(), limits, shutdown, None)
         .ready(move || checks(&ready))
         .metrics(move |text| write_figures(&figures, text))
+}
+
+/// No routes of its own.
+pub(crate) fn outline() -> Outline {
+    Outline::new(
+        "validator",
+        "Wins blocks with one kind of proof. A free port unless told otherwise.",
+    )
 }
 
 fn checks(shared: &Shared<Validator>) -> Vec<Check> {

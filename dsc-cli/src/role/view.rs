@@ -5,11 +5,14 @@ use dsc_lib::{
     genesis::Chain,
     hash::Digest,
     ledger::{Event, Located},
-    proof::{Fingerprint, ProofEntry},
+    proof::{Fingerprint, ProofEntry, ProofKind},
     transaction::Transaction,
     units::{Amount, Height, Millis, Target},
 };
 use serde::{Deserialize, Serialize};
+
+use super::describe::{Bech32m, Hex};
+use crate::http::openapi::{Describe, Field, Fields, Schemas, answered, describe};
 
 /// A payment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +33,21 @@ pub(crate) struct TransactionView {
     /// The memo as text if it is UTF-8, else in hexadecimal with `0x`.
     pub(crate) memo: String,
 }
+
+describe! { answered PaymentView as "Payment": "A payment." {
+    to as Bech32m: "Who receives it.",
+    amount: "How much.",
+}}
+
+describe! { answered TransactionView as "Transaction": "A transaction." {
+    id: "Its id on this chain.",
+    sender as Bech32m: "Who pays.",
+    sequence: "How many transactions the sender had sent before it.",
+    expires: "The last height at which it may be on the ledger.",
+    fee: "What the winner of its block is paid.",
+    payments: "Whom it pays.",
+    memo: "The memo as text if it is UTF-8, else in hexadecimal after `0x`.",
+}}
 
 impl TransactionView {
     pub(crate) fn new(chain: &Chain, transaction: &Transaction) -> Self {
@@ -66,6 +84,24 @@ pub(crate) struct LocatedView {
     pub(crate) transaction: TransactionView,
 }
 
+impl Describe for LocatedView {
+    fn bare(known: &mut Schemas) -> serde_json::Value {
+        known.named("LocatedTransaction", |known| {
+            let _: fn(&Self) = |Self { height: _, index: _, transaction: _ }| ();
+            let mut fields = place(known);
+            fields.extend(TransactionView::fields(known));
+            answered("A transaction on the ledger.", fields)
+        })
+    }
+}
+
+fn place(known: &mut Schemas) -> Vec<Field> {
+    vec![
+        Field::new::<Height>("height", "Height of its block.", known),
+        Field::new::<u32>("index", "Its place in the block, from 0.", known),
+    ]
+}
+
 impl LocatedView {
     pub(crate) fn new(chain: &Chain, located: &Located) -> Self {
         let transaction = TransactionView::new(chain, &located.transaction);
@@ -83,6 +119,13 @@ pub(crate) struct EventView {
     /// The transaction; none for a block's reward.
     pub(crate) transaction: Option<TransactionView>,
 }
+
+describe! { answered EventView as "Event": "Something that touched an address." {
+    height: "Height of its block.",
+    index: "Its place in the block, from 0.",
+    received: "Coins received; of a block's winner, reward and fees.",
+    transaction: "The transaction; null for a block's reward.",
+}}
 
 impl EventView {
     pub(crate) fn new(chain: &Chain, event: &Event) -> Self {
@@ -104,6 +147,13 @@ pub(crate) struct ProofView {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) bytes: String,
 }
+
+describe! { answered ProofView as "Proof": "A proof in a block." {
+    proof as ProofKind: "The engine.",
+    miner as Bech32m: "Whose account is paid.",
+    fingerprint: "Which of the owner's validators found it.",
+    bytes as Hex: "The proof itself, in hexadecimal (docs/proofs.md).",
+}}
 
 impl ProofView {
     fn new(chain: &Chain, entry: &ProofEntry) -> Self {
@@ -133,6 +183,22 @@ pub(crate) struct BlockView {
     pub(crate) proofs: Vec<ProofView>,
     pub(crate) transactions: Vec<TransactionView>,
 }
+
+describe! { answered BlockView as "Block": "A block." {
+    hash: "Its hash.",
+    height: "Its height.",
+    time: "When it was made.",
+    parent: "Hash of the block before; of the genesis for the first one.",
+    challenge: "What the proofs answer.",
+    targets: "What they must meet, in the order of engines: work, space, memory.",
+    epoch: "The metronome's lease number; 0 when it is alone.",
+    metronome as Bech32m: "Who made it.",
+    state: "State commitment after this block.",
+    transactions_root: "Root of the tree over whole transactions.",
+    proofs_root: "Root of the tree over proof entries.",
+    proofs: "At most one of each engine; the best is paid.",
+    transactions: "In the order in which they were applied.",
+}}
 
 impl BlockView {
     pub(crate) fn new(chain: &Chain, block: &Block) -> Self {

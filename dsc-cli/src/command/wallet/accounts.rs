@@ -19,11 +19,8 @@ use crate::{
     },
     exit::Failure,
     output::Document,
-    role::{blockchain::AccountView, pool::FaucetBody, view::EventView},
+    role::{blockchain::AccountView, pool::FaucetBody, query::LIMIT_MAX, view::EventView},
 };
-
-/// Most events of a history in one answer.
-const HISTORY_MAX: u64 = 1000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Balance {
@@ -44,7 +41,7 @@ pub(super) struct History {
         long,
         value_name = "COUNT",
         default_value_t = 50,
-        value_parser = clap::value_parser!(u64).range(1..=HISTORY_MAX)
+        value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX)
     )]
     limit: u64,
     /// List what is older than this place

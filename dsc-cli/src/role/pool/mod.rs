@@ -2,6 +2,7 @@
 
 mod intake;
 mod journal;
+pub(crate) mod routes;
 mod submission;
 
 use std::{
@@ -13,12 +14,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{extract::State, response::Response};
 use dsc_lib::{
     address::Address,
     codec,
@@ -73,7 +69,8 @@ impl Server {
         Self::start(pool, journal, faucet, intake_bytes_max)
     }
 
-    fn start(
+    /// A pool with a journal that is open.
+    pub(crate) fn start(
         pool: Pool,
         journal: Journal,
         faucet: Option<SecretKey>,
@@ -111,7 +108,8 @@ impl Server {
         self.restored.load(Ordering::Acquire)
     }
 
-    /// A pool that has not followed the ledger would judge by balances of long ago.
+    /// A pool that has not followed the ledger would judge by balances of long ago, and does not
+    /// know yet what its journal holds.
     fn check_followed(&self) -> Result<(), Problem> {
         if self.is_restored() {
             return Ok(());
@@ -150,22 +148,10 @@ pub(crate) fn site(
     server: &Arc<Server>,
     limits: &Limits,
     shutdown: &Shutdown,
-    token: Option<Token>,
+    token: Option<&Token>,
 ) -> Site {
-    let quick = Router::new()
-        .route("/v1/genesis", get(chain_genesis))
-        .route("/v1/transactions/{id}", get(status))
-        .route("/v1/pending", get(take))
-        .route("/v1/accounts/{address}", get(next_sequence))
-        .route("/v1/counts", get(counts))
-        .with_state(server.clone());
-    let inflow = Router::new().route("/v1/transactions", post(submission::submit));
-    let admin = Router::new().route("/v1/faucet", post(faucet)).with_state(server.clone());
     let (ready, figures) = (server.clone(), server.clone());
-    Site::new("pool", limits.clone(), shutdown.clone())
-        .routes(quick)
-        .streaming(inflow.with_state(server.clone()))
-        .admin(admin, token)
+    Site::of(routes::outline().with_state(server), limits, shutdown, token)
         .ready(move || checks(&ready))
         .metrics(move |text| write_figures(&figures, text))
 }
@@ -205,6 +191,7 @@ async fn chain_genesis(State(server): State<Arc<Server>>) -> Result<Response, Pr
 }
 
 async fn status(State(server): State<Arc<Server>>, Id(id): Id) -> Result<Json<Status>, Problem> {
+    server.check_followed()?;
     let found = server.shared.clone().with(move |pool| pool.status(&id)).await?;
     let missing = || Problem::not_found("not-found", format_args!("the pool knows no {id}"));
     found.map(Json).ok_or_else(missing)
@@ -231,6 +218,7 @@ async fn next_sequence(
     State(server): State<Arc<Server>>,
     Of(address): Of,
 ) -> Result<Json<NextSequence>, Problem> {
+    server.check_followed()?;
     server.shared.clone().with(move |pool| pool.next_sequence(&address)).await.map(Json)
 }
 

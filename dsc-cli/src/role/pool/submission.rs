@@ -38,8 +38,7 @@ const WAITING_MAX: usize = 8;
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Name only what was rejected, and count the others.
-    #[serde(default)]
-    brief: bool,
+    pub(super) brief: Option<bool>,
 }
 
 /// The short answer to a submission.
@@ -126,8 +125,9 @@ pub(super) async fn submit(
 /// Reads the list, hands its parts to the pool as they come, and waits for what becomes of them.
 async fn receive(server: &Server, wanted: &Wanted, inflow: &mut Inflow) -> Result<Tally, Problem> {
     server.check_followed()?;
-    let count_max = if wanted.brief { COUNT_MAX } else { NAMED_MAX };
-    let mut tally = Tally { named: (!wanted.brief).then(Vec::new), ..Tally::default() };
+    let is_brief = wanted.brief.unwrap_or_default();
+    let count_max = if is_brief { COUNT_MAX } else { NAMED_MAX };
+    let mut tally = Tally { named: (!is_brief).then(Vec::new), ..Tally::default() };
     let (mut reader, mut waiting) = (TransactionReader::new(count_max), VecDeque::new());
     let (mut read, mut is_first) = (Ok(()), true);
     while let Some(bytes) = inflow.next().await? {

@@ -88,6 +88,10 @@ impl Served {
         follow_genesis(&mut pool);
         server.follow(&mut pool);
         drop(pool);
+        Self::of(server)
+    }
+
+    fn of(server: Arc<Server>) -> Self {
         let (limits, shutdown) = (Limits::default(), Shutdown::new());
         let socket = Socket::bind("test", "127.0.0.1:0".parse().unwrap()).unwrap();
         let (url, address, time) = (socket.url(), socket.address, Duration::from_secs(10));
@@ -189,6 +193,19 @@ fn a_busy_pool_says_when_to_come_back() {
     drop(all);
     let outcomes: Vec<Outcome> = served.submit("", &body(&[encoded(0)])).unwrap();
     assert!(matches!(outcomes[..], [Outcome::Added { .. }]));
+}
+
+/// Until then a pool would tell of an account's first sequence and of transactions it never had.
+#[test]
+fn a_pool_that_has_not_followed_the_ledger_says_so() {
+    let served = Served::of(opened(&Memory::default()));
+    let (account, id) = (address(&ALICE), "00".repeat(32));
+    for path in [format!("/v1/accounts/{account}"), format!("/v1/transactions/{id}")] {
+        let error = served.client.get_bytes(&path).unwrap_err();
+        let ClientError::Problem(problem) = error else { panic!("{error}") };
+        assert_eq!((problem.status, problem.code.as_str()), (503, "not-ready"), "{path}");
+        assert_eq!(problem.retry_after, Some(Duration::from_secs(1)));
+    }
 }
 
 #[test]

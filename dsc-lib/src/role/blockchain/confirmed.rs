@@ -107,7 +107,7 @@ pub fn confirmed(
 ) -> Result<ConfirmedList, StoreError> {
     let (mut listed, mut room, mut unread) = (Vec::new(), ANSWER_BYTES_MAX, READ_BYTES_MAX);
     let mut recent = recent.into_iter().peekable();
-    for height in (from.0..).map(Height).take(CONFIRMED_MAX) {
+    for height in (from.0..=u64::MAX).map(Height).take(CONFIRMED_MAX) {
         let block = match recent.next_if(|block| block.height == height) {
             Some(block) => Some(block),
             None if unread == 0 => break,
@@ -171,6 +171,7 @@ mod tests {
             // Blocks that were forgotten between are read where they are missing only.
             assert_eq!(asked(&server, partly, from), expected);
         }
+        assert!(asked(&server, vec![], u64::MAX).is_empty());
         let all = asked(&server, vec![], 0);
         let tip = server.ledger().state().tip();
         assert_eq!((all[2].hash, all[2].time, all[2].height), (tip.hash, tip.time, Height(2)));

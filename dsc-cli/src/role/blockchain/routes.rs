@@ -1,0 +1,172 @@
+//! The routes of a blockchain server, and what each is for.
+
+use dsc_lib::{
+    hash::Digest,
+    role::blockchain::{Accepted, Equivocation, Inclusion, Info},
+};
+
+use super::{AccountView, From, Page, Server};
+use crate::{
+    http::openapi::{Group, Operation, Outline, Routes, describe},
+    role::{
+        describe::BlockName,
+        view::{BlockView, EventView, LocatedView},
+    },
+};
+
+const ABOUT: &str = "Keeps the ledger and serves it. Port 7701 unless told otherwise. Nothing it \
+    answers has to be believed: blocks, snapshots and inclusion proofs can be checked against the \
+    genesis.";
+const STORE: (u16, &str, &str) = (503, "store-failed", "this server cannot use its store");
+const WHICH: &str = "A height, a block hash, or `tip` for the last block.";
+
+/// Every route.
+pub(crate) fn outline() -> Outline<Server> {
+    let bulk = Routes::new().post("/v1/blocks", super::submit, submit());
+    let waiting = Routes::new().get("/v1/blocks", super::blocks, blocks()).get(
+        "/v1/confirmed",
+        super::confirmed,
+        confirmed(),
+    );
+    Outline::new("blockchain", ABOUT)
+        .add(
+            Group::Quick,
+            chain().get("/v1/accounts/{address}", super::account, account()).get(
+                "/v1/accounts/{address}/transactions",
+                super::history,
+                history(),
+            ),
+        )
+        .add(Group::Bulk, bulk)
+        .add(Group::Waiting, waiting)
+}
+
+fn chain() -> Routes<Server> {
+    Routes::new()
+        .get("/v1/info", super::info, info())
+        .get("/v1/genesis", super::chain_genesis, crate::role::openapi::genesis())
+        .get("/v1/snapshot", super::snapshot, snapshot())
+        .get("/v1/blocks/{which}", super::block, block())
+        .get("/v1/blocks/{which}/raw", super::raw_block, raw_block())
+        .get("/v1/transactions/{id}", super::transaction, transaction())
+        .get("/v1/transactions/{id}/proof", super::inclusion, inclusion())
+        .get("/v1/equivocations", super::equivocations, equivocations())
+}
+
+/// A route that reads the store.
+fn reading(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).fault(STORE.0, STORE.1, STORE.2)
+}
+
+fn info() -> Operation {
+    reading("info", "Where the ledger stands").json::<Info>("The tip, and what comes next.")
+}
+
+fn equivocations() -> Operation {
+    Operation::new("equivocations", "Metronomes that signed two blocks of one height")
+        .about("Each proves itself to whoever knows the genesis; at most 64 are kept.")
+        .json::<Vec<Equivocation>>("In the order in which they were seen.")
+}
+
+fn snapshot() -> Operation {
+    reading("snapshot", "All accounts at the tip")
+        .about("Check it against the state commitment of the tip, and the tip's signature.")
+        .binary("A snapshot: header and proofs of the tip, and every account.")
+}
+
+fn block() -> Operation {
+    one_block("block", "A block").json::<BlockView>("The block.")
+}
+
+fn raw_block() -> Operation {
+    one_block("rawBlock", "A block's bytes").binary("The block in the canonical encoding.")
+}
+
+fn one_block(id: &'static str, summary: &'static str) -> Operation {
+    reading(id, summary)
+        .path::<BlockName>("which", WHICH)
+        .fault(400, "invalid-block", "the path names no block")
+        .fault(400, "invalid-path", "the path is not UTF-8")
+        .fault(404, "not-found", "there is no such block on the ledger")
+}
+
+fn transaction() -> Operation {
+    one_transaction("transaction", "A transaction on the ledger")
+        .json::<LocatedView>("Its place and content.")
+}
+
+fn inclusion() -> Operation {
+    one_transaction("inclusion", "Proof that a transaction is on the ledger")
+        .about("Everything that is needed to check it offline against a metronome's address.")
+        .json::<Inclusion>("The proof.")
+}
+
+fn one_transaction(id: &'static str, summary: &'static str) -> Operation {
+    reading(id, summary)
+        .path::<Digest>("id", "Id of the transaction.")
+        .fault(400, "invalid-id", "the id is not 64 hexadecimal digits")
+        .fault(400, "invalid-path", "the path is not UTF-8")
+        .fault(404, "not-found", "there is no such transaction on the ledger")
+}
+
+fn account() -> Operation {
+    crate::role::openapi::of_address("account", "Balance and sequence of an address")
+        .about("An address that was never used has nothing.")
+        .json::<AccountView>("The account at the tip.")
+}
+
+fn history() -> Operation {
+    let history = crate::role::openapi::of_address("history", "What touched an address");
+    history
+        .fault(STORE.0, STORE.1, STORE.2)
+        .query::<Page>()
+        .json::<Vec<EventView>>("Newest first; pass the last one's place for the next page.")
+}
+
+fn blocks() -> Operation {
+    reading("blocks", "Blocks from a height on")
+        .about("As many as fit one answer; waits for the first one.")
+        .query::<From>()
+        .binary(
+            "A list of encoded blocks, each as a list of bytes; empty if there is none in time.",
+        )
+}
+
+fn confirmed() -> Operation {
+    reading("confirmed", "Which transactions blocks confirmed")
+        .about("As many blocks as fit one answer; waits for the first one.")
+        .query::<From>()
+        .binary(
+            "A list of {height u64, time u64, hash 32, ids: list of 32}, one for each block; empty \
+             if there is none in time.",
+        )
+}
+
+fn submit() -> Operation {
+    reading("submitBlock", "Put the next block on the ledger")
+        .about("Answers once the block is on disk, and the same for the same block again.")
+        .takes_binary("A block in the canonical encoding.")
+        .json::<Accepted>("It is on disk.")
+        .rules(
+            "the block is not canonical (`not-canonical`), too far ahead of this machine's clock \
+             (`block-ahead`), or breaks another rule of docs/protocol.md",
+        )
+}
+
+describe! { asked From as "From": "Which blocks." {
+    from: "The first height wanted.",
+    wait: "How long to wait for it; more than 10,000 counts as 10,000, nothing as 0.",
+}}
+
+describe! { asked Page as "Page": "A page of a history." {
+    before_height: "Only what is before this place: its height.",
+    before_index: "Only what is before this place: its index; nothing counts as 0.",
+    limit: "Most entries wanted: 50 if not given.",
+}}
+
+describe! { answered AccountView as "Account": "What the ledger knows of an address." {
+    address: "The address.",
+    balance: "Coins held.",
+    sequence: "Transactions sent, and so the sequence that the next one must have.",
+    height: "Height of the tip; null before the first block.",
+}}
