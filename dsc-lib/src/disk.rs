@@ -20,7 +20,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use crate::proof::file::{drop_cache_of, read_exact_at, sync_folder, write_all_at};
+use crate::proof::{
+    direct,
+    file::{
+        allocate, allocated_bytes, drop_cache_of, free_bytes, is_named, read_exact_at, sync_folder,
+        write_all_at,
+    },
+};
 
 /// A folder with files in it; names have no separators.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -37,6 +43,18 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// What the system says.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file, or makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn open_or_create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        match self.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(name),
+            opened => opened,
+        }
+    }
 
     /// Gives a file another name, which it takes from any other file at once.
     ///
@@ -58,6 +76,20 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// What the system says.
     fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Whether there is a file of this name.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn has(&self, name: &str) -> io::Result<bool> {
+        Ok(self.list()?.iter().any(|other| other == name))
+    }
+
+    /// Bytes that are left for us, if that can be said.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Returns when all names made, changed and taken away are on disk.
     ///
@@ -105,8 +137,48 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 
     /// Advises that these bytes, which were synced, will hardly be read soon: their memory is better
-    /// used for what is written next. By default nothing happens.
+    /// used for what is written next, and they are to be read from the disk. By default nothing
+    /// happens.
     fn forget(&self, _offset: u64, _len: u64) {}
+
+    /// Keeps others from locking the file until this one is closed; `false` if somebody has locked
+    /// it. By default there is nobody else.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether `path` is a name of this file, which somebody may have removed or replaced.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn is_at(&self, _path: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Makes the file `len` bytes long and takes the room for them, where that can be done.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    /// Bytes of the disk that it has already; 0 if that cannot be said.
+    fn allocated_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Asks for reads and writes past the system's cache, or no longer; tells whether it is so.
+    /// Offsets, lengths and addresses then have to be multiples of 4096.
+    fn pass_cache(&self, pass: bool) -> bool {
+        !pass
+    }
 }
 
 /// A folder of this machine, held against other processes.
@@ -144,6 +216,19 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Makes the folder if it is missing, and leaves it to others as well.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn shared(path: &Path) -> io::Result<Self> {
+        make_folder(path)?;
+        let handle = if cfg!(unix) { Some(File::open(path)?) } else { None };
+        Ok(Self { path: path.to_owned(), read_only: false, handle })
+    }
+}
+
 impl Disk for Folder {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = File::options();
@@ -154,6 +239,12 @@ impl Disk for Folder {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true);
+        Ok(Arc::new(Real(options.open(self.path.join(name))?)))
+    }
+
+    fn open_or_create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
         Ok(Arc::new(Real(options.open(self.path.join(name))?)))
     }
 
@@ -172,6 +263,14 @@ impl Disk for Folder {
         fs::read_dir(&self.path)?.filter_map(name).collect()
     }
 
+    fn has(&self, name: &str) -> io::Result<bool> {
+        Ok(self.path.join(name).exists())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.path)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.handle.as_ref().map_or(Ok(()), File::sync_all)
     }
@@ -188,10 +287,10 @@ fn make_folder(path: &Path) -> io::Result<()> {
     };
     make_folder(parent)?;
     match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        // Unless somebody else has made it meanwhile.
+        Err(error) if !path.is_dir() => Err(error),
+        _ => sync_folder(parent),
     }
-    sync_folder(parent)
 }
 
 /// Puts bytes into a file of their own, called `name` or that with a number behind it, and returns
@@ -220,7 +319,6 @@ pub(crate) fn set_aside(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result
 }
 
 /// All bytes of a file.
-#[cfg(feature = "ledger")]
 pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let len = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; len];
@@ -228,8 +326,9 @@ pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A file of this machine.
 #[derive(Debug)]
-struct Real(File);
+pub(crate) struct Real(pub(crate) File);
 
 impl DiskFile for Real {
     fn size(&self) -> io::Result<u64> {
@@ -254,6 +353,30 @@ impl DiskFile for Real {
 
     fn forget(&self, offset: u64, len: u64) {
         drop_cache_of(&self.0, offset, len);
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_named(&self.0, path)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        allocate(&self.0, len)
+    }
+
+    fn allocated_bytes(&self) -> u64 {
+        allocated_bytes(&self.0)
+    }
+
+    fn pass_cache(&self, pass: bool) -> bool {
+        if pass { direct::enable(&self.0) } else { direct::disable(&self.0) }
     }
 }
 

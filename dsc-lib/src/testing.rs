@@ -13,6 +13,8 @@
 
 #[cfg(feature = "ledger")]
 pub mod disk;
+#[cfg(feature = "ledger")]
+pub mod readers;
 
 use std::{
     sync::{LazyLock, atomic::AtomicBool},

@@ -164,6 +164,12 @@ pub enum StoreError {
         /// Which part, and what is wrong with it.
         what: String,
     },
+    /// Something of the index is missing or is not what was written: it can be made anew.
+    #[error("the index is damaged: {what}")]
+    Index {
+        /// Which part, and what is wrong with it.
+        what: String,
+    },
     /// Syncing the log failed once, so nobody knows what of it is on disk.
     #[error("the log takes no block until the ledger is opened again: {after}")]
     Halted {
@@ -178,6 +184,10 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
+    }
+
+    pub(crate) fn index(what: impl Into<String>) -> Self {
+        Self::Index { what: what.into() }
     }
 
     /// Says what failed when the system fails.

@@ -77,10 +77,19 @@ impl Journal {
     ///
     /// What the disk says.
     pub fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        Self::open_with(disk, SEGMENT_BYTES)
+    }
+
+    /// As [`Journal::open`]; a segment takes no more once it has `segment_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn open_with(disk: Arc<dyn Disk>, segment_bytes: u64) -> io::Result<Self> {
         let numbers = numbers(&*disk)?;
         let segments = numbers.into_iter().map(|number| Segment::open(&*disk, number));
         let segments = segments.collect::<io::Result<_>>()?;
-        let mut journal = Self { disk, segments, segment_bytes: SEGMENT_BYTES };
+        let mut journal = Self { disk, segments, segment_bytes };
         match journal.segments.back() {
             // Left by an opening after which nothing came.
             Some(last) if last.len == 0 && last.torn == 0 => journal.disk.sync()?,

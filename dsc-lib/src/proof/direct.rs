@@ -9,13 +9,13 @@ use std::fs::File;
 ///
 /// Offsets, lengths and addresses then have to be multiples of 4096.
 #[cfg(target_os = "linux")]
-pub(super) fn enable(file: &File) -> bool {
+pub(crate) fn enable(file: &File) -> bool {
     set(file, true)
 }
 
 /// Goes back to the page cache, for what is not aligned or refused after all.
 #[cfg(target_os = "linux")]
-pub(super) fn disable(file: &File) -> bool {
+pub(crate) fn disable(file: &File) -> bool {
     set(file, false)
 }
 
@@ -31,11 +31,11 @@ fn set(file: &File, direct: bool) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enable(_file: &File) -> bool {
+pub(crate) fn enable(_file: &File) -> bool {
     false
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn disable(_file: &File) -> bool {
+pub(crate) fn disable(_file: &File) -> bool {
     true
 }

@@ -39,15 +39,6 @@ pub(super) fn advise_random(file: &File) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn advise_random(_file: &File) {}
 
-/// Asks the system to forget what it has cached of a file, so that the disk is read; advice too.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn drop_cache(file: &File) {
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn drop_cache(_file: &File) {}
-
 /// Asks the system to forget what it has cached of `len` bytes from `offset` on; advice too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn drop_cache_of(file: &File, offset: u64, len: u64) {
@@ -122,19 +113,19 @@ fn write_rest_at(file: &File, parts: &[&[u8]], offset: u64, written: usize) -> i
 
 /// Bytes that the file system of `folder` has left for us, if it can say.
 #[cfg(unix)]
-pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
 }
 
 #[cfg(not(unix))]
-pub(super) fn free_bytes(_folder: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(_folder: &Path) -> Option<u64> {
     None
 }
 
 /// Makes `file` `len` bytes long and takes the room for them, where the file system can.
 #[cfg(target_os = "linux")]
-pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::{
         fs::{FallocateFlags, fallocate},
         io::Errno,
@@ -148,26 +139,26 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
 /// Bytes of the disk that `file` has already.
 #[cfg(unix)]
-pub(super) fn allocated_bytes(file: &File) -> u64 {
+pub(crate) fn allocated_bytes(file: &File) -> u64 {
     use std::os::unix::fs::MetadataExt;
 
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(512))
 }
 
 #[cfg(not(unix))]
-pub(super) fn allocated_bytes(_file: &File) -> u64 {
+pub(crate) fn allocated_bytes(_file: &File) -> u64 {
     0
 }
 
 /// Whether `path` is a name of `file`, which somebody may have removed or replaced.
 #[cfg(unix)]
-pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
 
     let (open, named) = (file.metadata()?, path.metadata());
@@ -175,7 +166,7 @@ pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn is_named(_file: &File, _path: &Path) -> io::Result<bool> {
+pub(crate) fn is_named(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 

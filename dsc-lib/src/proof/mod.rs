@@ -12,7 +12,7 @@
 //! `tests/conformance.rs` checks 1 to 4 for every entry of [`ENGINES`] and for a toy engine.
 
 mod budget;
-mod direct;
+pub(crate) mod direct;
 mod entry;
 mod error;
 pub(crate) mod file;

@@ -2,34 +2,73 @@
 //! moment would leave it.
 //!
 //! What a crash keeps follows what systems promise and no more: what was synced is there; of what
-//! was not, any page of 4 KiB may be there or not; a file may have any length it had since; names
-//! change in order, and may stay behind by any number of changes.
+//! was not, any page of 4 KiB may be there or not, and the write that was under way may be torn at
+//! any byte; a file may have any length it had since; names change in order, and may stay behind by
+//! any number of changes.
+//!
+//! What a failure does follows what systems do: half of a write that fails is done; of what a sync
+//! that fails was to put on disk any page may be lost, and no later sync brings it back, though it
+//! can be read until the system forgets it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::disk::{Disk, DiskFile, Memory};
+use crate::disk::{Disk, DiskFile, Memory, read_all};
 
 const PAGE: usize = 4096;
-/// No operation has this number.
-const NEVER: u64 = u64::MAX;
+const SECTOR: usize = 512;
 
 /// What was done to a disk; files go by number, as their names change.
 #[derive(Clone, Debug)]
 enum Operation {
-    Create { file: usize, name: String },
-    Rename { from: String, to: String },
-    Remove { name: String },
+    /// One that failed, and did nothing.
+    Nothing,
+    Create {
+        file: usize,
+        name: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Remove {
+        name: String,
+    },
     SyncNames,
-    Write { file: usize, offset: usize, bytes: Vec<u8> },
-    SetLen { file: usize, len: usize },
-    Sync { file: usize },
+    Write {
+        file: usize,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        file: usize,
+        len: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    /// One that failed; which pages it lost for good is decided by this number.
+    SyncFailed {
+        file: usize,
+        seed: u64,
+    },
+}
+
+impl Operation {
+    /// What is left of it if it fails.
+    fn failed(self, seed: u64) -> Self {
+        match self {
+            Self::Write { file, offset, mut bytes } => {
+                bytes.truncate(bytes.len() / 2);
+                Self::Write { file, offset, bytes }
+            }
+            Self::Sync { file } => Self::SyncFailed { file, seed },
+            _ => Self::Nothing,
+        }
+    }
 }
 
 /// What a crash keeps of what was not synced.
@@ -44,30 +83,64 @@ pub enum Keep {
     Some(u64),
 }
 
+/// Which of a row of calls fail: `count` after the first `first`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    first: usize,
+    count: usize,
+    /// Only those that need room.
+    full: bool,
+}
+
+impl Window {
+    fn has(self, number: usize) -> bool {
+        number >= self.first && number - self.first < self.count
+    }
+}
+
 #[derive(Debug, Default)]
 struct Noted {
     operations: Vec<Operation>,
     names: BTreeMap<String, usize>,
     files: usize,
+    failing: Window,
+    reads: usize,
+    failing_reads: Window,
+    /// Files of which the system may hold other bytes than the disk.
+    doubtful: BTreeSet<usize>,
+}
+
+impl Noted {
+    /// Notes an operation that needs room or not; says whether it fails.
+    fn note(&mut self, operation: Operation, needs_room: bool) -> io::Result<()> {
+        let (number, failing) = (self.operations.len(), self.failing);
+        if !failing.has(number) || failing.full && !needs_room {
+            self.operations.push(operation);
+            return Ok(());
+        }
+        if let Operation::Sync { file } = &operation {
+            self.doubtful.insert(*file);
+        }
+        self.operations.push(operation.failed(number as u64));
+        Err(if failing.full { io::ErrorKind::StorageFull.into() } else { told() })
+    }
+
+    /// Counts a read; says whether it fails.
+    fn read(&mut self) -> io::Result<()> {
+        self.reads += 1;
+        if self.failing_reads.has(self.reads - 1) { Err(told()) } else { Ok(()) }
+    }
+}
+
+fn told() -> io::Error {
+    io::Error::other("the disk was told to fail")
 }
 
 /// A disk in RAM that notes what is done to it. Clones are the same disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NotingDisk {
     memory: Memory,
     noted: Arc<Mutex<Noted>>,
-    /// The numbers of the first and the last operation that fails.
-    failing: Arc<[AtomicU64; 2]>,
-    /// Whether nothing can be read.
-    unreadable: Arc<AtomicBool>,
-}
-
-impl Default for NotingDisk {
-    fn default() -> Self {
-        let failing = Arc::new([AtomicU64::new(NEVER), AtomicU64::new(NEVER)]);
-        let (memory, unreadable) = (Memory::default(), Arc::default());
-        Self { memory, noted: Arc::default(), failing, unreadable }
-    }
 }
 
 impl NotingDisk {
@@ -79,61 +152,67 @@ impl NotingDisk {
     pub fn of(other: &Memory) -> Self {
         let disk = Self::default();
         for name in other.list().unwrap() {
-            let from = other.open(&name).unwrap();
-            let mut bytes = vec![0; usize::try_from(from.size().unwrap()).unwrap()];
-            from.read_at(&mut bytes, 0).unwrap();
             let to = disk.create(&name).unwrap();
-            to.write_at(&bytes, 0).unwrap();
+            to.write_at(&bytes_of(other, &name), 0).unwrap();
             to.sync().unwrap();
         }
         Disk::sync(&disk).unwrap();
         disk
     }
 
-    /// Operations done so far.
+    /// Operations done so far, or tried in vain.
     pub fn operations(&self) -> usize {
         self.noted().operations.len()
     }
 
     /// Lets `count` operations fail after the next `after`; a write that fails is half done.
     pub fn fail(&self, after: usize, count: usize) {
-        let first = (self.operations() + after) as u64;
-        self.failing[0].store(first, Ordering::SeqCst);
-        self.failing[1].store(first.saturating_add(count as u64 - 1), Ordering::SeqCst);
+        let first = self.operations() + after;
+        self.noted().failing = Window { first, count, full: false };
     }
 
-    /// Lets every read fail.
-    pub fn fail_reads(&self) {
-        self.unreadable.store(true, Ordering::SeqCst);
+    /// Lets those of `count` operations after the next `after` fail that need room, as on a full
+    /// disk.
+    pub fn fill(&self, after: usize, count: usize) {
+        let first = self.operations() + after;
+        self.noted().failing = Window { first, count, full: true };
+    }
+
+    /// Lets `count` reads fail after the next `after`; opening and listing count as reads.
+    pub fn fail_reads(&self, after: usize, count: usize) {
+        let mut noted = self.noted();
+        noted.failing_reads = Window { first: noted.reads + after, count, full: false };
     }
 
     /// Lets nothing fail any more.
     pub fn mend(&self) {
-        self.unreadable.store(false, Ordering::SeqCst);
-        self.failing.iter().for_each(|place| place.store(NEVER, Ordering::SeqCst));
-    }
-
-    /// Notes an operation; says whether it fails.
-    fn note(&self, noted: &mut Noted, operation: Operation) -> io::Result<()> {
-        let number = noted.operations.len() as u64;
-        noted.operations.push(operation);
-        let [first, last] = [0, 1].map(|place| self.failing[place].load(Ordering::SeqCst));
-        if number >= first && number <= last && first != NEVER {
-            return Err(io::Error::other("the disk was told to fail"));
-        }
-        Ok(())
+        let mut noted = self.noted();
+        (noted.failing, noted.failing_reads) = (Window::default(), Window::default());
     }
 
     /// The disk as a crash after the first `operations` leaves it.
     pub fn crash(&self, operations: usize, keep: Keep) -> Memory {
-        let mut image = Image::default();
-        self.noted().operations.iter().take(operations).for_each(|op| image.apply(op));
-        image.into_memory(keep)
+        Image::of(&self.noted().operations[..operations]).into_memory(keep)
     }
+}
+
+/// The bytes of a file.
+pub fn bytes_of(disk: &dyn Disk, name: &str) -> Vec<u8> {
+    read_all(&*disk.open(name).unwrap()).unwrap()
+}
+
+/// A disk that has these files.
+pub fn memory_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Memory {
+    let memory = Memory::default();
+    for (name, bytes) in files {
+        memory.create(name).unwrap().write_at(bytes, 0).unwrap();
+    }
+    memory
 }
 
 impl Disk for NotingDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.noted().read()?;
         let inner = self.memory.open(name)?;
         let number = self.noted().names[name];
         Ok(Arc::new(NotingFile { disk: self.clone(), number, inner }))
@@ -145,10 +224,10 @@ impl Disk for NotingDisk {
         if number == noted.files {
             noted.files += 1;
             let created = Operation::Create { file: number, name: name.to_owned() };
-            self.note(&mut noted, created)?;
+            noted.note(created, true)?;
             noted.names.insert(name.to_owned(), number);
         } else {
-            self.note(&mut noted, Operation::SetLen { file: number, len: 0 })?;
+            noted.note(Operation::SetLen { file: number, len: 0 }, false)?;
         }
         let inner = self.memory.create(name)?;
         Ok(Arc::new(NotingFile { disk: self.clone(), number, inner }))
@@ -156,8 +235,7 @@ impl Disk for NotingDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut noted = self.noted();
-        let renamed = Operation::Rename { from: from.to_owned(), to: to.to_owned() };
-        self.note(&mut noted, renamed)?;
+        noted.note(Operation::Rename { from: from.to_owned(), to: to.to_owned() }, false)?;
         self.memory.rename(from, to)?;
         let number = noted.names.remove(from).unwrap();
         noted.names.insert(to.to_owned(), number);
@@ -166,17 +244,21 @@ impl Disk for NotingDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut noted = self.noted();
-        self.note(&mut noted, Operation::Remove { name: name.to_owned() })?;
+        if !noted.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        noted.note(Operation::Remove { name: name.to_owned() }, false)?;
         noted.names.remove(name);
         self.memory.remove(name)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
+        self.noted().read()?;
         self.memory.list()
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.note(&mut self.noted(), Operation::SyncNames)
+        self.noted().note(Operation::SyncNames, false)
     }
 }
 
@@ -193,9 +275,7 @@ impl DiskFile for NotingFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.disk.unreadable.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the disk was told to fail"));
-        }
+        self.disk.noted().read()?;
         self.inner.read_at(bytes, offset)
     }
 
@@ -203,7 +283,8 @@ impl DiskFile for NotingFile {
         let mut noted = self.disk.noted();
         let at = usize::try_from(offset).unwrap();
         let write = Operation::Write { file: self.number, offset: at, bytes: bytes.to_vec() };
-        let done = self.disk.note(&mut noted, write);
+        let grows = offset + bytes.len() as u64 > self.inner.size()?;
+        let done = noted.note(write, grows);
         let part = if done.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         self.inner.write_at(part, offset)?;
         done
@@ -211,12 +292,22 @@ impl DiskFile for NotingFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let cut = Operation::SetLen { file: self.number, len: usize::try_from(len).unwrap() };
-        self.disk.note(&mut self.disk.noted(), cut)?;
+        let grows = len > self.inner.size()?;
+        self.disk.noted().note(cut, grows)?;
         self.inner.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.note(&mut self.disk.noted(), Operation::Sync { file: self.number })
+        self.disk.noted().note(Operation::Sync { file: self.number }, false)
+    }
+
+    fn forget(&self, _offset: u64, _len: u64) {
+        let mut noted = self.disk.noted();
+        if noted.doubtful.remove(&self.number) {
+            let bytes = Image::of(&noted.operations).files[&self.number].whole();
+            self.inner.set_len(bytes.len() as u64).unwrap();
+            self.inner.write_at(&bytes, 0).unwrap();
+        }
     }
 }
 
@@ -227,6 +318,56 @@ struct FileImage {
     since: Vec<Operation>,
 }
 
+impl FileImage {
+    /// With all that was done since.
+    fn whole(&self) -> Vec<u8> {
+        let mut bytes = self.synced.clone();
+        self.since.iter().for_each(|change| write(&mut bytes, change, PAGE, || true));
+        bytes
+    }
+
+    /// Loses any page of what was done since, for good.
+    fn lose(&mut self, seed: u64) {
+        let mut dice = Dice(seed);
+        let kept = dice.below(4);
+        for change in std::mem::take(&mut self.since) {
+            write(&mut self.synced, &change, PAGE, || dice.below(4) < kept);
+        }
+    }
+
+    /// As a crash leaves it.
+    fn after_crash(&self, dice: &mut Dice) -> Vec<u8> {
+        let (mut bytes, kept) = (self.synced.clone(), dice.below(self.since.len() + 1));
+        let (since, rest) = self.since.split_at(kept);
+        // Of what was written after the last change of the length any page may be missing.
+        let cut = since.iter().rposition(|change| matches!(change, Operation::SetLen { .. }));
+        let (firm, loose) = since.split_at(cut.map_or(0, |cut| cut + 1));
+        for change in firm {
+            write(&mut bytes, change, PAGE, || true);
+        }
+        let holes = dice.below(3) == 0;
+        for change in loose {
+            write(&mut bytes, change, PAGE, || !holes || dice.below(4) > 0);
+        }
+        if let Some(torn) = rest.first() {
+            tear(&mut bytes, torn, dice);
+        }
+        bytes
+    }
+}
+
+/// Does a part of what was under way.
+fn tear(file: &mut Vec<u8>, change: &Operation, dice: &mut Dice) {
+    match (change, dice.below(3)) {
+        (Operation::Write { file: number, offset, bytes }, 0) => {
+            let bytes = bytes[..dice.below(bytes.len() + 1)].to_vec();
+            write(file, &Operation::Write { file: *number, offset: *offset, bytes }, PAGE, || true);
+        }
+        (_, 1) => write(file, change, SECTOR, || dice.below(2) == 1),
+        _ => write(file, change, PAGE, || dice.below(2) == 1),
+    }
+}
+
 #[derive(Debug, Default)]
 struct Image {
     files: BTreeMap<usize, FileImage>,
@@ -235,8 +376,17 @@ struct Image {
 }
 
 impl Image {
+    fn of(operations: &[Operation]) -> Self {
+        let mut image = Self::default();
+        for operation in operations {
+            image.apply(operation);
+        }
+        image
+    }
+
     fn apply(&mut self, operation: &Operation) {
         match operation {
+            Operation::Nothing => {}
             Operation::Create { file, .. } => {
                 self.files.insert(*file, FileImage::default());
                 self.since.push(operation.clone());
@@ -253,32 +403,32 @@ impl Image {
             }
             Operation::Sync { file } => {
                 let image = self.files.get_mut(file).unwrap();
-                let since = std::mem::take(&mut image.since);
-                for change in &since {
-                    write(&mut image.synced, change, |_| true);
+                for change in std::mem::take(&mut image.since) {
+                    write(&mut image.synced, &change, PAGE, || true);
                 }
+            }
+            Operation::SyncFailed { file, seed } => {
+                self.files.get_mut(file).unwrap().lose(*seed);
             }
         }
     }
 
     fn into_memory(mut self, keep: Keep) -> Memory {
         let mut dice = Dice(if let Keep::Some(seed) = keep { seed } else { 0 });
-        let mut some = |count: usize| match keep {
+        self.since.truncate(match keep {
             Keep::Nothing => 0,
-            Keep::Everything => count,
-            Keep::Some(_) => dice.below(count + 1),
-        };
-        let kept = some(self.since.len());
-        self.since.truncate(kept);
+            Keep::Everything => self.since.len(),
+            Keep::Some(_) => dice.below(self.since.len() + 1),
+        });
         self.since.iter().for_each(|change| rename(&mut self.names, change));
         let memory = Memory::default();
         for (name, number) in &self.names {
-            let FileImage { synced, since } = &self.files[number];
-            let (mut bytes, kept) = (synced.clone(), some(since.len()));
-            since[..kept].iter().for_each(|change| write(&mut bytes, change, |_| true));
-            if let (Keep::Some(_), Some(torn)) = (keep, since.get(kept)) {
-                write(&mut bytes, torn, |_| some(1) == 1);
-            }
+            let file = &self.files[number];
+            let bytes = match keep {
+                Keep::Nothing => file.synced.clone(),
+                Keep::Everything => file.whole(),
+                Keep::Some(_) => file.after_crash(&mut dice),
+            };
             memory.create(name).unwrap().write_at(&bytes, 0).unwrap();
         }
         memory
@@ -297,15 +447,19 @@ fn rename(names: &mut BTreeMap<String, usize>, change: &Operation) {
     }
 }
 
-/// Changes a file's bytes; of a write those pages that `keep` wants.
-fn write(file: &mut Vec<u8>, change: &Operation, mut keep: impl FnMut(usize) -> bool) {
+/// Changes a file's bytes; of a write those pieces, each within `unit` bytes of the file, that
+/// `keep` wants.
+fn write(file: &mut Vec<u8>, change: &Operation, unit: usize, mut keep: impl FnMut() -> bool) {
     match change {
         Operation::Write { offset, bytes, .. } => {
             file.resize(file.len().max(offset + bytes.len()), 0);
-            for (number, page) in bytes.chunks(PAGE).enumerate() {
-                if keep(number) {
-                    file[offset + number * PAGE..][..page.len()].copy_from_slice(page);
+            let (mut at, mut rest) = (*offset, &bytes[..]);
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rest.len().min(unit - at % unit));
+                if keep() {
+                    file[at..][..piece.len()].copy_from_slice(piece);
                 }
+                (at, rest) = (at + piece.len(), after);
             }
         }
         Operation::SetLen { len, .. } => file.resize(*len, 0),

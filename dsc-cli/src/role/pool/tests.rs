@@ -242,7 +242,7 @@ fn a_segment_that_cannot_be_read_is_kept_until_it_can() {
     server.submit(vec![encoded(0)]).unwrap();
     drop(server);
     let server = opened(&disk);
-    disk.fail_reads();
+    disk.fail_reads(0, usize::MAX);
     let mut pool = server.shared.lock();
     follow_genesis(&mut pool);
     server.follow(&mut pool);

@@ -69,7 +69,18 @@ pub(super) struct Manifest {
     pub(super) runs: List<Listed, 0, RUNS_MAX>,
 }
 
+fn failed() -> impl Fn(std::io::Error) -> StoreError {
+    StoreError::io("write the manifest of the index")
+}
+
+/// Lets what was written take the place of the manifest there is. If that fails, either may be the
+/// one on disk.
+pub(super) fn install(disk: &dyn Disk) -> Result<(), StoreError> {
+    disk.rename(MANIFEST_NEW, MANIFEST).and_then(|()| disk.sync()).map_err(failed())
+}
+
 impl Manifest {
+    /// Writes it beside the one there is, to be [`install`]ed.
     pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(codec::encode(self));
@@ -79,17 +90,15 @@ impl Manifest {
             disk.sync()?;
             let file = disk.create(MANIFEST_NEW)?;
             file.write_at(&bytes, 0)?;
-            file.sync()?;
-            disk.rename(MANIFEST_NEW, MANIFEST)?;
-            disk.sync()
+            file.sync()
         };
-        write().map_err(StoreError::io("write the manifest of the index"))
+        write().map_err(failed())
     }
 
     /// Reads the manifest, if there is one.
     pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, StoreError> {
         let failed = StoreError::io("read the manifest of the index");
-        let damaged = |what: &str| StoreError::corrupt(format!("{MANIFEST}: {what}"));
+        let damaged = |what: &str| StoreError::index(format!("{MANIFEST}: {what}"));
         let file = match disk.open(MANIFEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(&failed)?,

@@ -9,15 +9,16 @@
 //!
 //! 1. Runs of one kind are about disjoint heights, oldest first; RAM is about later ones.
 //! 2. The files are those of the manifest, or nobody needs them.
-//! 3. A [`View`] stays as it is, whatever is written, merged and removed meanwhile.
+//! 3. No run is removed that a manifest names which may be the one on disk.
 
 mod manifest;
 mod merge;
 mod run;
 mod table;
+mod view;
 
 use std::{
-    collections::HashMap,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
@@ -27,21 +28,16 @@ use std::{
 pub(super) use self::{
     manifest::Covered,
     table::{Kind, Pointer, REWARD_INDEX, Tables, Touch},
+    view::{Sum, View},
 };
 use self::{
     manifest::{Listed, MANIFEST, MANIFEST_NEW, Manifest},
     merge::{Merge, failed},
-    run::{Cursor, Run, Writer},
-    table::{
-        KINDS, Table, history_key, read_account, read_extent, read_height, read_pointer,
-        read_touch, read_win,
-    },
+    run::{Run, Writer},
+    table::{KINDS, Table},
 };
-use super::{Place, StoreError, Wins, log::Extent};
-use crate::{
-    address::Address, block::BlockHash, codec::List, commitment::Account, disk::Disk,
-    genesis::Genesis, hash::Digest, transaction::TransactionId, units::Height,
-};
+use super::StoreError;
+use crate::{codec::List, disk::Disk, hash::Digest};
 
 /// Runs of one level and kind that are merged into one.
 const FAN: usize = 8;
@@ -67,17 +63,6 @@ struct Leveled {
 
 type Runs = [Vec<Leveled>; KINDS];
 
-/// The index at one moment.
-#[derive(Clone, Debug, Default)]
-pub(super) struct View {
-    /// What the runs cover.
-    base: Option<Covered>,
-    runs: Arc<Runs>,
-    /// Blocks after that, oldest first.
-    fresh: Vec<Arc<Fresh>>,
-    fresh_bytes: usize,
-}
-
 /// What is not read but written: one at a time.
 #[derive(Debug)]
 struct Upkeep {
@@ -85,6 +70,9 @@ struct Upkeep {
     merge: Option<Merge>,
     /// Whether the manifest says that the index is damaged.
     flagged: bool,
+    /// Runs that only a manifest names of which nobody knows whether it is on disk: they go when a
+    /// later one is.
+    doubtful: Vec<u64>,
 }
 
 /// The index, open.
@@ -116,7 +104,7 @@ pub(super) fn is_own(name: &str) -> bool {
 impl Index {
     /// An index of nothing, written to `disk`.
     pub(super) fn empty(disk: Arc<dyn Disk>, chain: Digest, fresh_bytes_max: usize) -> Self {
-        let upkeep = Upkeep { next: 0, merge: None, flagged: false };
+        let upkeep = Upkeep { next: 0, merge: None, flagged: false, doubtful: Vec::new() };
         Self {
             disk,
             chain,
@@ -136,15 +124,15 @@ impl Index {
     ) -> Result<Option<Self>, StoreError> {
         let Some(manifest) = Manifest::read(from)? else { return Ok(None) };
         if manifest.chain != chain {
-            return Err(StoreError::corrupt(format!("the index is of chain {}", manifest.chain)));
+            return Err(StoreError::index(format!("it is of chain {}", manifest.chain)));
         }
         if manifest.damaged {
-            return Err(StoreError::corrupt("a page of the index was found damaged"));
+            return Err(StoreError::index("a page of it was found damaged"));
         }
         let index = Self::empty(disk, chain, fresh_bytes_max);
         let mut runs = Runs::default();
         for listed in &manifest.runs {
-            let unknown = || StoreError::corrupt("the index has records of an unknown kind");
+            let unknown = || StoreError::index("it has records of an unknown kind");
             let name = listed.name().ok_or_else(unknown)?;
             let run = Arc::new(Run::open(from, name, &index.damaged)?);
             if let Some(of_kind) = runs.get_mut(name.kind as usize) {
@@ -163,7 +151,10 @@ impl Index {
         let failed = StoreError::io("remove old files of the index");
         let view = self.view();
         let used: Vec<_> = view.runs.iter().flatten().map(|l| l.run.name.file()).collect();
-        for name in disk.list().map_err(&failed)? {
+        let mut names = disk.list().map_err(&failed)?;
+        // A manifest goes before the runs that it names.
+        names.sort_unstable_by_key(|name| name != MANIFEST);
+        for name in names {
             let manifest = name == MANIFEST && view.base.is_some();
             if is_own(&name) && !manifest && !used.contains(&name) {
                 disk.remove(&name).map_err(&failed)?;
@@ -248,21 +239,30 @@ impl Index {
         upkeep.flagged = true;
         upkeep.merge = None;
         match self.view().base {
-            Some(base) => self.write_manifest(upkeep, base, &self.view().runs),
+            Some(base) => {
+                let flagged = self.install(upkeep, base, &self.view().runs, 0..0);
+                flagged.inspect_err(|_| upkeep.flagged = false)
+            }
             None => Ok(()),
         }
     }
 
-    fn write_manifest(
+    /// Makes `runs` the index on disk; `made` are those that no manifest names yet.
+    fn install(
         &self,
-        upkeep: &Upkeep,
+        upkeep: &mut Upkeep,
         covered: Covered,
         runs: &Runs,
+        made: Range<u64>,
     ) -> Result<(), StoreError> {
         let listed = runs.iter().flatten().map(|l| Listed::new(l.run.name, l.level)).collect();
-        let runs = List::new(listed).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let runs = List::new(listed).map_err(|error| StoreError::index(error.to_string()))?;
         let (chain, next, damaged) = (self.chain, upkeep.next, upkeep.flagged);
-        Manifest { chain, covered, next, damaged, runs }.write(&*self.disk)
+        let manifest = Manifest { chain, covered, next, damaged, runs };
+        manifest.write(&*self.disk).inspect_err(|_| self.discard(made.clone()))?;
+        manifest::install(&*self.disk).inspect_err(|_| upkeep.doubtful.extend(made))?;
+        self.discard(upkeep.doubtful.drain(..));
+        Ok(())
     }
 
     /// Writes the records of all blocks in RAM.
@@ -272,7 +272,7 @@ impl Index {
         let first = upkeep.next;
         let runs = self.write_runs(upkeep, &view);
         let runs = runs.inspect_err(|_| self.discard(first..upkeep.next))?;
-        self.write_manifest(upkeep, last.covered, &runs)?;
+        self.install(upkeep, last.covered, &runs, first..upkeep.next)?;
         let written = view.fresh.len();
         self.publish(|view| {
             (view.base, view.runs) = (Some(last.covered), Arc::new(runs));
@@ -293,7 +293,7 @@ impl Index {
         Ok(runs)
     }
 
-    /// Removes runs that no manifest names. What cannot be removed now is removed when the ledger
+    /// Removes runs that no manifest on disk names. What cannot be removed now is removed when the ledger
     /// is opened again.
     fn discard(&self, ids: impl IntoIterator<Item = u64>) {
         for id in ids {
@@ -330,15 +330,11 @@ impl Index {
         }
         let Some(mut merge) = upkeep.merge.take() else { return Ok(false) };
         let id = merge.id;
-        let done = match merge.step(STEP_BYTES) {
-            Ok(true) => {
-                upkeep.merge = Some(merge);
-                Ok(())
-            }
-            Ok(false) => self.finish_merge(upkeep, merge),
-            Err(error) => Err(error),
-        };
-        done.inspect_err(|_| self.discard([id]))?;
+        if merge.step(STEP_BYTES).inspect_err(|_| self.discard([id]))? {
+            upkeep.merge = Some(merge);
+        } else {
+            self.finish_merge(upkeep, merge)?;
+        }
         Ok(true)
     }
 
@@ -355,8 +351,9 @@ impl Index {
     }
 
     fn finish_merge(&self, upkeep: &mut Upkeep, merge: Merge) -> Result<(), StoreError> {
-        let (kind, level, inputs) = (merge.kind, merge.level, merge.inputs.clone());
-        let merged = Leveled { level, run: Arc::new(merge.finish(&self.damaged)?) };
+        let (kind, level, inputs, id) = (merge.kind, merge.level, merge.inputs.clone(), merge.id);
+        let run = merge.finish(&self.damaged).inspect_err(|_| self.discard([id]))?;
+        let merged = Leveled { level, run: Arc::new(run) };
         let view = self.view();
         let mut runs = (*view.runs).clone();
         let old = |leveled: &Leveled| inputs.iter().any(|input| Arc::ptr_eq(input, &leveled.run));
@@ -364,7 +361,7 @@ impl Index {
             let place = of_kind.iter().position(old).unwrap_or(0);
             of_kind.retain(|leveled| !old(leveled));
             of_kind.insert(place.min(of_kind.len()), merged);
-            self.write_manifest(upkeep, base, &runs)?;
+            self.install(upkeep, base, &runs, id..id.saturating_add(1))?;
             self.publish(|view| view.runs = Arc::new(runs));
         }
         self.discard(inputs.iter().map(|input| input.name.id));
@@ -383,160 +380,4 @@ fn full_level(runs: &[Leveled]) -> Option<u8> {
     let counts = runs.chunk_by(|left, right| left.level == right.level);
     let full = counts.filter(|same| same.len() >= FAN);
     full.filter_map(|same| same.first()).map(|leveled| leveled.level).min()
-}
-
-impl View {
-    /// The last block.
-    pub(super) fn tip(&self) -> Option<Covered> {
-        self.fresh.last().map(|fresh| fresh.covered).or(self.base)
-    }
-
-    /// What the runs cover.
-    pub(super) fn base(&self) -> Option<Covered> {
-        self.base
-    }
-
-    fn runs(&self, kind: Kind) -> &[Leveled] {
-        self.runs.get(kind as usize).map_or(&[], Vec::as_slice)
-    }
-
-    /// What `read` makes of the newest record with this key.
-    fn find<T>(
-        &self,
-        kind: Kind,
-        key: &[u8],
-        read: impl Fn(&[u8]) -> T,
-    ) -> Result<Option<T>, StoreError> {
-        for fresh in self.fresh.iter().rev() {
-            if let Some(record) = fresh.tables.of_kind(kind).find(key) {
-                return Ok(Some(read(record)));
-            }
-        }
-        for leveled in self.runs(kind).iter().rev() {
-            if let Some(record) = leveled.run.find(key)? {
-                return Ok(Some(read(&record)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Where the record of the block at `height` is.
-    pub(super) fn extent(&self, height: Height) -> Result<Option<Extent>, StoreError> {
-        if self.tip().is_none_or(|tip| height > tip.height) {
-            return Ok(None);
-        }
-        let extent = self.find(Kind::Blocks, &height.0.to_be_bytes(), read_extent)?;
-        let missing = || StoreError::corrupt(format!("the index has no block {height}"));
-        extent.ok_or_else(missing).map(Some)
-    }
-
-    /// The height of the block with this hash.
-    pub(super) fn height_of(&self, hash: &BlockHash) -> Result<Option<Height>, StoreError> {
-        self.find(Kind::Hashes, &hash.0, read_height)
-    }
-
-    /// Where the transaction with this id stands.
-    pub(super) fn locate(&self, id: &TransactionId) -> Result<Option<Pointer>, StoreError> {
-        self.find(Kind::Transactions, &id.0, read_pointer)
-    }
-
-    /// What touched `address` before `before`, newest first, at most `max`.
-    pub(super) fn history(
-        &self,
-        address: &Address,
-        before: Option<Place>,
-        max: usize,
-    ) -> Result<Vec<Touch>, StoreError> {
-        let last = Place { height: Height(u64::MAX), index: u32::MAX };
-        let end = history_key(address, before.unwrap_or(last));
-        let mut touches = Vec::new();
-        let mut take = |record: &[u8]| {
-            let more = touches.len() < max && record.starts_with(&address.0);
-            if more {
-                touches.push(read_touch(record));
-            }
-            more && touches.len() < max
-        };
-        for fresh in self.fresh.iter().rev() {
-            let table = fresh.tables.of_kind(Kind::History);
-            let places = (0..table.lower_bound(&end)).rev();
-            places.map_while(|place| table.record(place)).all(&mut take);
-        }
-        for leveled in self.runs(Kind::History).iter().rev() {
-            leveled.run.below(&end, &mut take)?;
-        }
-        Ok(touches)
-    }
-
-    /// Hands out all records of a kind, those of one key oldest first.
-    pub(super) fn each(&self, kind: Kind, mut take: impl FnMut(&[u8])) -> Result<(), StoreError> {
-        for leveled in self.runs(kind) {
-            let mut cursor = Cursor::new(leveled.run.clone())?;
-            while let Some(record) = cursor.record() {
-                take(record);
-                cursor.advance()?;
-            }
-        }
-        for fresh in &self.fresh {
-            fresh.tables.of_kind(kind).records().for_each(&mut take);
-        }
-        Ok(())
-    }
-
-    /// Every account that is not empty: those of the genesis, changed by the blocks.
-    pub(super) fn accounts(
-        &self,
-        genesis: &Genesis,
-    ) -> Result<HashMap<Address, Account>, StoreError> {
-        let fresh = |balance| Account { balance, sequence: 0 };
-        let endowed = genesis.accounts.iter().map(|e| (e.address, fresh(e.balance)));
-        let mut accounts: HashMap<_, _> = endowed.collect();
-        self.each(Kind::Accounts, |record| {
-            let (address, account) = read_account(record);
-            accounts.insert(address, account);
-        })?;
-        accounts.retain(|_, account| !account.is_empty());
-        Ok(accounts)
-    }
-
-    /// Who has won how many blocks.
-    pub(super) fn wins(&self) -> Result<Wins, StoreError> {
-        let mut wins = Wins::default();
-        self.each(Kind::Wins, |record| {
-            let (winner, won) = read_win(record);
-            wins.set(winner, won);
-        })?;
-        Ok(wins)
-    }
-
-    /// How many records there are of a kind, and a sum over them that does not depend on their
-    /// order.
-    pub(super) fn sum(&self, kind: Kind) -> Result<Sum, StoreError> {
-        let mut sum = Sum::default();
-        self.each(kind, |record| sum.add(record))?;
-        Ok(sum)
-    }
-}
-
-/// How many records, and the sum of their hashes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) count: u64,
-    hashes: u128,
-}
-
-impl Sum {
-    fn add(&mut self, record: &[u8]) {
-        let hash = blake3::hash(record);
-        let half = hash.as_bytes().first_chunk().copied().map_or(0, u128::from_le_bytes);
-        self.count = self.count.saturating_add(1);
-        self.hashes = self.hashes.wrapping_add(half);
-    }
-}
-
-impl Tables {
-    /// Adds the records of a kind to a sum over many blocks.
-    pub(super) fn add_to(&self, kind: Kind, sum: &mut Sum) {
-        self.of_kind(kind).records().for_each(|record| sum.add(record));
-    }
 }

@@ -184,7 +184,7 @@ impl Run {
         name: Name,
         damaged: &Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
-        let wrong = || StoreError::corrupt(format!("{} is not what was written", name.file()));
+        let wrong = || StoreError::index(format!("{} is not what was written", name.file()));
         let failed = StoreError::io("open a run of the index");
         let file = disk.open(&name.file()).map_err(&failed)?;
         let pages = name.pages().saturating_mul(PAGE_BYTES as u64);
@@ -216,7 +216,7 @@ impl Run {
             if page_sum(self.name.id, page, body).to_le_bytes() != sum {
                 self.damaged.store(true, Ordering::Relaxed);
                 let what = format!("page {page} of {}: its checksum is wrong", self.name.file());
-                return Err(StoreError::corrupt(what));
+                return Err(StoreError::index(what));
             }
         }
         Ok(bytes)

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    disk::Memory,
+    disk::{Disk, Memory},
     testing::disk::{Keep, NotingDisk},
 };
 
@@ -170,6 +170,74 @@ fn a_failing_disk_loses_no_acknowledged_block() {
         let ledger = open().unwrap();
         assert_eq!(ledger.recovery().rebuilt, None);
         assert_eq!(check(&ledger, &blocks), blocks.len());
+    }
+}
+
+/// The log got its name, and its folder could not be synced: the next opening finds the name.
+#[test]
+fn the_name_of_the_log_is_on_disk_before_a_block_is() {
+    let (blocks, disk, options) = (blocks(1), NotingDisk::default(), OpenOptions::default());
+    let open = || Ledger::with_disk(Arc::new(disk.clone()), Some(chain()), options, |_, _| {});
+    disk.fail(4, 1);
+    open().unwrap_err();
+    open().unwrap().commit(&blocks[0]).unwrap();
+    go_on(disk.crash(disk.operations(), Keep::Nothing), options, &blocks, 1);
+}
+
+/// A sync failed, or its process was killed before it returned: the next opening finds the block in
+/// the system's memory, and must not show it before it is on disk.
+#[test]
+fn what_an_opening_shows_is_on_disk() {
+    let (blocks, options) = (blocks(3), OpenOptions::default());
+    for stop in [2, 3] {
+        let disk = NotingDisk::default();
+        let open = || Ledger::with_disk(Arc::new(disk.clone()), Some(chain()), options, |_, _| {});
+        let mut ledger = open().unwrap();
+        ledger.commit(&blocks[0]).unwrap();
+        disk.fail(stop, 1);
+        let _ = ledger.commit(&blocks[1]);
+        drop(ledger);
+        let shown = check(&open().unwrap(), &blocks);
+        assert_eq!(shown, 2);
+        go_on(disk.crash(disk.operations(), Keep::Nothing), options, &blocks, shown);
+    }
+}
+
+fn runs_on(disk: &NotingDisk) -> Vec<String> {
+    disk.list().unwrap().into_iter().filter(|name| is_run(name)).collect()
+}
+
+/// Whichever operation fails while the index is written, whoever opens the ledger then finds the
+/// index of before or after; and whoever goes on leaves no file that nobody needs.
+#[test]
+fn a_failing_disk_costs_no_index() {
+    let blocks = blocks(10);
+    let whole = NotingDisk::default();
+    commit_all(&whole, EAGER, &blocks);
+    for (failing, killed) in (8..whole.operations()).flat_map(|at| [(at, true), (at, false)]) {
+        let disk = NotingDisk::default();
+        let open = || Ledger::with_disk(Arc::new(disk.clone()), Some(chain()), EAGER, |_, _| {});
+        disk.fail(failing, 1);
+        let mut ledger = open().unwrap();
+        for block in &blocks {
+            let failed = ledger.commit(block).is_err();
+            while matches!(ledger.maintain(), Ok(Maintained::More)) {}
+            if failed || killed && disk.operations() > failing {
+                break;
+            }
+        }
+        disk.mend();
+        if !killed {
+            let _ = ledger.flush();
+            while matches!(ledger.maintain(), Ok(Maintained::More)) {}
+        }
+        let held = runs_on(&disk);
+        drop(ledger);
+        let ledger = open().unwrap();
+        assert_eq!(ledger.recovery().rebuilt, None, "{failing}");
+        check(&ledger, &blocks);
+        // Opening removes the one that could not be removed.
+        assert!(killed || held.len() <= runs_on(&disk).len() + 1, "{failing}: {held:?}");
     }
 }
 

@@ -256,7 +256,7 @@ fn a_damaged_page_is_an_error_once() {
             drop(ledger);
             let ledger = open(disk.clone()).unwrap();
             let why = ledger.recovery().rebuilt.as_deref();
-            assert_eq!(why, Some("the store is damaged: a page of the index was found damaged"));
+            assert_eq!(why, Some("the index is damaged: a page of it was found damaged"));
         }
         let ledger = open(disk).unwrap();
         ask(&ledger, &blocks).unwrap();
@@ -402,6 +402,22 @@ fn a_torn_last_block_is_kept_aside() {
     }
 }
 
+/// A second crash at one height keeps what the first one has left.
+#[test]
+fn nothing_that_was_kept_aside_is_overwritten() {
+    let (_, mut files) = small();
+    files.retain(|(name, _)| name != "blocks.synced");
+    let log = file(&mut files, "blocks.log");
+    log.truncate(log.len() - 1);
+    let disk = disk_of(&files);
+    disk.create("blocks.torn-4").unwrap().write_at(b"before", 0).unwrap();
+    let ledger = open(disk.clone()).unwrap();
+    let torn = ledger.recovery().torn.clone().unwrap();
+    assert_eq!(torn.kept.as_deref(), Some("blocks.torn-4.2"));
+    let files = files_of(&*disk);
+    assert!(files.contains(&("blocks.torn-4".into(), b"before".to_vec())));
+}
+
 /// Damage before the last block is no leftover, even where nothing tells what was synced.
 #[test]
 fn damage_before_the_last_block_is_refused() {
@@ -460,7 +476,7 @@ fn an_index_of_another_log_is_made_anew() {
     });
     let ledger = ledger.unwrap();
     let why = ledger.recovery().rebuilt.clone().unwrap();
-    assert!(why.starts_with("the store is damaged: the index is of chain "), "{why}");
+    assert!(why.starts_with("the index is damaged: it is of chain "), "{why}");
     ask(&ledger, &blocks).unwrap();
 }
 

@@ -3,7 +3,7 @@ use crate::{
     disk::Memory,
     testing::{
         ALICE, BOB, address, chain,
-        disk::{Keep, NotingDisk},
+        disk::{Keep, NotingDisk, bytes_of},
         pay,
     },
 };
@@ -23,10 +23,6 @@ fn read(journal: &Journal) -> Vec<Encoded> {
 
 fn encoded(transactions: &[Arc<CheckedTransaction>]) -> Vec<Encoded> {
     transactions.iter().map(|transaction| transaction.encoded().clone()).collect()
-}
-
-fn bytes_of(disk: &dyn Disk, name: &str) -> Vec<u8> {
-    read_all(&*disk.open(name).unwrap()).unwrap()
 }
 
 fn put(disk: &dyn Disk, name: &str, bytes: &[u8]) {

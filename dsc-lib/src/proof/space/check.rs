@@ -6,7 +6,7 @@
 //!    that plotting makes.
 //! 2. The file is only read; whatever its bytes are, the check ends with a report or an error.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use thiserror::Error;
 
@@ -18,7 +18,11 @@ use super::{
     scan::{FAULTS_MAX, Subject, Upkeep, Verdict, entry_fault},
     vault::{DROPPED_AT, Fault, Header, PAGE_LEN, PAIRS_AT, VaultError, VaultId, read_bucket},
 };
-use crate::{proof::pairs::top, tag::Tagger};
+use crate::{
+    disk::{Disk, DiskFile, Real},
+    proof::pairs::top,
+    tag::Tagger,
+};
 
 /// Buckets looked at when not all are.
 const SAMPLE: u64 = 512;
@@ -83,7 +87,33 @@ pub fn check(
     upkeep: &Upkeep,
     progress: &dyn Progress,
 ) -> Result<Report, CheckError> {
-    let subject = open_file(path)
+    let open = || Ok(Arc::new(Real(open_file(path)?)) as Arc<dyn DiskFile>);
+    check_file(path, open(), depth, upkeep, progress)
+}
+
+/// Checks the vault called `name` on `disk` as [`check`] does.
+///
+/// # Errors
+///
+/// As there.
+pub fn check_on(
+    disk: &dyn Disk,
+    name: &str,
+    depth: Depth,
+    upkeep: &Upkeep,
+    progress: &dyn Progress,
+) -> Result<Report, CheckError> {
+    check_file(Path::new(name), disk.open(name), depth, upkeep, progress)
+}
+
+fn check_file(
+    path: &Path,
+    file: io::Result<Arc<dyn DiskFile>>,
+    depth: Depth,
+    upkeep: &Upkeep,
+    progress: &dyn Progress,
+) -> Result<Report, CheckError> {
+    let subject = file
         .map_err(|error| io_fault(0, &error))
         .and_then(|file| Subject::new(path, file, upkeep.id.as_ref()))
         .and_then(Subject::complete)
@@ -202,7 +232,7 @@ impl Report {
 fn difference(subject: &Subject, bucket: u64, rebuilt: &Rebuilt) -> Option<Fault> {
     let mut bytes = AlignedBytes::zeroed(PAGE_LEN);
     let number = bucket.saturating_add(1);
-    if let Err(fault) = read_pages(&subject.file, &subject.id, number, bytes.as_mut()) {
+    if let Err(fault) = read_pages(&*subject.file, &subject.id, number, bytes.as_mut()) {
         return Some(fault);
     }
     let page = bytes.as_mut().first_chunk()?;

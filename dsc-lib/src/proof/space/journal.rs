@@ -16,13 +16,10 @@
 //! 1. A journal of another vault, plan or version counts as empty.
 //! 2. Records end at the first that is not whole and right; what follows is cut off.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    path::Path,
-};
+use std::{io, sync::Arc};
 
 use super::vault::{ID_LEN, VaultId};
+use crate::disk::{Disk, DiskFile, read_all};
 
 const MAGIC: [u8; 8] = *b"DSCPLOT1";
 const HEAD_LEN: usize = 9 + ID_LEN + 4;
@@ -60,44 +57,51 @@ impl Segment {
 /// An open journal, to which records are appended.
 #[derive(Debug)]
 pub(super) struct Journal {
-    file: File,
+    file: Arc<dyn DiskFile>,
     head: [u8; HEAD_LEN],
+    /// Where the next record goes.
+    end: u64,
 }
 
 impl Journal {
-    /// Opens the journal at `path` for vault `id` in `2^bits` segments, or makes it.
+    /// Opens the journal called `name` for vault `id` in `2^bits` segments, or makes it.
     ///
     /// Returns the segments it names, in the order they were written.
-    pub(super) fn open(path: &Path, id: &VaultId, bits: u32) -> io::Result<(Self, Vec<Segment>)> {
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        let (head, mut bytes) = (head(id, bits), Vec::new());
-        file.read_to_end(&mut bytes)?;
-        let segments = segments(&bytes, &head, bits);
+    pub(super) fn open(
+        disk: &dyn Disk,
+        name: &str,
+        id: &VaultId,
+        bits: u32,
+    ) -> io::Result<(Self, Vec<Segment>)> {
+        let file = disk.open_or_create(name)?;
+        let head = head(id, bits);
+        let segments = segments(&read_all(&*file)?, &head, bits);
+        let end = segments.len().saturating_mul(RECORD_LEN).saturating_add(HEAD_LEN) as u64;
         if segments.is_empty() {
             file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(&head)?;
+            file.write_at(&head, 0)?;
         } else {
-            let len = segments.len().saturating_mul(RECORD_LEN).saturating_add(HEAD_LEN) as u64;
-            file.set_len(len)?;
-            file.seek(SeekFrom::Start(len))?;
+            file.set_len(end)?;
         }
-        Ok((Self { file, head }, segments))
+        Ok((Self { file, head, end }, segments))
     }
 
     /// Forgets every segment, durably: pages written from now on are not those that it named.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(HEAD_LEN as u64)?;
-        self.file.seek(SeekFrom::End(0))?;
-        self.file.sync_data()
+        self.end = HEAD_LEN as u64;
+        self.file.set_len(self.end)?;
+        self.file.sync()
     }
 
     /// Appends segments whose pages are durable.
     pub(super) fn append(&mut self, segments: &[Segment]) -> io::Result<()> {
         let records = segments.iter().map(|segment| segment.to_bytes(&self.head));
-        self.file.write_all(records.collect::<Vec<_>>().as_flattened())?;
-        self.file.sync_data()
+        let records: Vec<_> = records.collect();
+        let bytes = records.as_flattened();
+        self.file.write_at(bytes, self.end)?;
+        self.file.sync()?;
+        self.end = self.end.saturating_add(bytes.len() as u64);
+        Ok(())
     }
 }
 
@@ -118,10 +122,14 @@ fn segments(bytes: &[u8], head: &[u8; HEAD_LEN], bits: u32) -> Vec<Segment> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::proof::testing::vector_miner;
+    use crate::{
+        disk::Memory,
+        proof::testing::vector_miner,
+        testing::disk::{bytes_of, memory_of},
+    };
+
+    const NAME: &str = "journal";
 
     const SEGMENTS: [Segment; 2] = [
         Segment { index: 7, pairs: 4096, dropped: 3 },
@@ -134,57 +142,57 @@ mod tests {
 
     #[test]
     fn what_was_appended_is_there_after_opening_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let (mut journal, found) = Journal::open(&path, &id(0), 8).unwrap();
+        let disk = Memory::default();
+        let (mut journal, found) = Journal::open(&disk, NAME, &id(0), 8).unwrap();
         assert!(found.is_empty());
         journal.append(&SEGMENTS[..1]).unwrap();
-        let (mut journal, found) = Journal::open(&path, &id(0), 8).unwrap();
+        let (mut journal, found) = Journal::open(&disk, NAME, &id(0), 8).unwrap();
         assert_eq!(found, SEGMENTS[..1]);
         journal.append(&SEGMENTS[1..]).unwrap();
-        let (mut journal, found) = Journal::open(&path, &id(0), 8).unwrap();
+        let (mut journal, found) = Journal::open(&disk, NAME, &id(0), 8).unwrap();
         assert_eq!(found, SEGMENTS);
         journal.clear().unwrap();
         journal.append(&SEGMENTS[1..]).unwrap();
-        assert_eq!(Journal::open(&path, &id(0), 8).unwrap().1, SEGMENTS[1..]);
+        assert_eq!(Journal::open(&disk, NAME, &id(0), 8).unwrap().1, SEGMENTS[1..]);
     }
 
     #[test]
     fn another_vault_or_plan_finds_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let write = || Journal::open(&path, &id(0), 8).unwrap().0.append(&SEGMENTS).unwrap();
+        let disk = Memory::default();
+        let write = || Journal::open(&disk, NAME, &id(0), 8).unwrap().0.append(&SEGMENTS).unwrap();
         write();
-        assert!(Journal::open(&path, &id(1), 8).unwrap().1.is_empty());
+        assert!(Journal::open(&disk, NAME, &id(1), 8).unwrap().1.is_empty());
         write();
-        assert!(Journal::open(&path, &id(0), 9).unwrap().1.is_empty());
+        assert!(Journal::open(&disk, NAME, &id(0), 9).unwrap().1.is_empty());
     }
 
     #[test]
     fn whatever_the_bytes_only_whole_and_right_records_count() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        Journal::open(&path, &id(0), 8).unwrap().0.append(&SEGMENTS).unwrap();
-        let whole = fs::read(&path).unwrap();
+        let disk = Memory::default();
+        Journal::open(&disk, NAME, &id(0), 8).unwrap().0.append(&SEGMENTS).unwrap();
+        let whole = bytes_of(&disk, NAME);
         for cut in 0..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
+            let disk = memory_of([(NAME, &whole[..cut])]);
             let count = cut.saturating_sub(HEAD_LEN) / RECORD_LEN;
-            assert_eq!(Journal::open(&path, &id(0), 8).unwrap().1, SEGMENTS[..count], "{cut}");
+            assert_eq!(
+                Journal::open(&disk, NAME, &id(0), 8).unwrap().1,
+                SEGMENTS[..count],
+                "{cut}"
+            );
         }
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
-            fs::write(&path, &damaged).unwrap();
+            let disk = memory_of([(NAME, &damaged[..])]);
             let count = at.checked_sub(HEAD_LEN).map_or(0, |at| at / RECORD_LEN);
-            assert_eq!(Journal::open(&path, &id(0), 8).unwrap().1, SEGMENTS[..count], "{at}");
+            assert_eq!(Journal::open(&disk, NAME, &id(0), 8).unwrap().1, SEGMENTS[..count], "{at}");
         }
     }
 
     #[test]
     fn a_segment_that_cannot_be_ends_the_journal() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        Journal::open(&path, &id(0), 2).unwrap().0.append(&SEGMENTS).unwrap();
-        assert!(Journal::open(&path, &id(0), 2).unwrap().1.is_empty());
+        let disk = Memory::default();
+        Journal::open(&disk, NAME, &id(0), 2).unwrap().0.append(&SEGMENTS).unwrap();
+        assert!(Journal::open(&disk, NAME, &id(0), 2).unwrap().1.is_empty());
     }
 }

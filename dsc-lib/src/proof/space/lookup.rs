@@ -20,15 +20,17 @@ use std::{
     fs::{File, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use memmap2::Mmap;
 
 use super::{
-    super::{LookupMode, direct, pairs::Pair},
-    file::{AlignedBytes, advise_random, open_file, read_exact_at},
+    super::{LookupMode, pairs::Pair},
+    file::{AlignedBytes, advise_random, open_file},
     vault::{Fault, Header, PAGE_LEN, Page, VaultError, VaultId, offset_of, read_bucket},
 };
+use crate::disk::{Disk, DiskFile, Real};
 
 /// A vault that is open for look-ups.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Vault {
     header: Header,
     // Before the file, so that a map goes before the lock that the file holds.
     pages: Pages,
-    file: File,
+    file: Arc<dyn DiskFile>,
 }
 
 /// How pages are reached.
@@ -77,25 +79,36 @@ impl Vault {
     pub fn read_header(path: &Path) -> Result<Header, VaultError> {
         let header = open_file(path)
             .map_err(|error| io_fault(0, &error))
-            .and_then(|file| header_of(&file))
+            .and_then(|file| header_of(&Real(file)))
             .map_err(|fault| VaultError::new(path, fault))?;
         Ok(header)
     }
 
     fn try_open(path: &Path, mode: LookupMode) -> Result<Self, Fault> {
-        let file = open_file(path).map_err(|error| io_fault(0, &error))?;
-        let header = header_of(&file)?;
-        if !header.complete {
-            return Err(Fault::Incomplete);
-        }
-        check_len(&file, &header.id)?;
-        advise_random(&file);
+        let file = Real(open_file(path).map_err(|error| io_fault(0, &error))?);
+        let header = whole_header_of(&file)?;
+        advise_random(&file.0);
         let pages = match mode {
-            LookupMode::Map => Pages::Map(map(&file)?),
+            LookupMode::Map => Pages::Map(map(&file.0)?),
             LookupMode::Direct if is_direct(&file, &header.id) => Pages::Direct,
             LookupMode::Read | LookupMode::Direct => Pages::Read,
         };
-        Ok(Self { path: path.to_path_buf(), header, pages, file })
+        Ok(Self { path: path.to_path_buf(), header, pages, file: Arc::new(file) })
+    }
+
+    /// Opens the vault called `name` on `disk`, to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] if the file is no complete vault.
+    pub fn open_on(disk: &dyn Disk, name: &str) -> Result<Self, VaultError> {
+        let open = || {
+            let file = disk.open(name).map_err(|error| io_fault(0, &error))?;
+            Ok((whole_header_of(&*file)?, file))
+        };
+        let path = PathBuf::from(name);
+        let (header, file) = open().map_err(|fault| VaultError::new(&path, fault))?;
+        Ok(Self { path, header, pages: Pages::Read, file })
     }
 
     /// Where it is.
@@ -149,11 +162,11 @@ impl Vault {
         let len = usize::try_from(offset_of(count)).unwrap_or(usize::MAX);
         let mut buffer;
         let bytes = if let Pages::Map(map) = &self.pages {
-            check_len(&self.file, id)?;
+            check_len(&*self.file, id)?;
             mapped(map, number, len)?
         } else {
             buffer = AlignedBytes::zeroed(len);
-            read_pages(&self.file, id, number, buffer.as_mut())?;
+            read_pages(&*self.file, id, number, buffer.as_mut())?;
             buffer.as_mut()
         };
         for (bucket, page) in (first..).zip(bytes.as_chunks().0) {
@@ -187,14 +200,14 @@ pub fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Header, VaultError
 
 /// Reads the pages from `number` on that fill `bytes`.
 pub(super) fn read_pages(
-    file: &File,
+    file: &dyn DiskFile,
     id: &VaultId,
     number: u64,
     bytes: &mut [u8],
 ) -> Result<(), Fault> {
     // Where a file was cut, systems name different errors.
     let name = |error| check_len(file, id).err().unwrap_or_else(|| io_fault(number, &error));
-    read_exact_at(file, bytes, offset_of(number)).map_err(name)
+    file.read_at(bytes, offset_of(number)).map_err(name)
 }
 
 pub(super) fn check_identity(got: &VaultId, expected: &VaultId) -> Result<(), Fault> {
@@ -204,21 +217,31 @@ pub(super) fn check_identity(got: &VaultId, expected: &VaultId) -> Result<(), Fa
     Err(Fault::Identity { got: got.file_name(), expected: expected.file_name() })
 }
 
-fn header_of(file: &File) -> Result<Header, Fault> {
+/// The header of a vault that is complete and as long as it should be.
+fn whole_header_of(file: &dyn DiskFile) -> Result<Header, Fault> {
+    let header = header_of(file)?;
+    if !header.complete {
+        return Err(Fault::Incomplete);
+    }
+    check_len(file, &header.id)?;
+    Ok(header)
+}
+
+fn header_of(file: &dyn DiskFile) -> Result<Header, Fault> {
     let mut page = [0; PAGE_LEN];
     read_header_page(file, &mut page)?;
     Header::from_page(&page)
 }
 
-pub(super) fn read_header_page(file: &File, page: &mut Page) -> Result<(), Fault> {
-    read_exact_at(file, page, 0).map_err(|error| match error.kind() {
+pub(super) fn read_header_page(file: &dyn DiskFile, page: &mut Page) -> Result<(), Fault> {
+    file.read_at(page, 0).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => Fault::Magic,
         _ => io_fault(0, &error),
     })
 }
 
-fn check_len(file: &File, id: &VaultId) -> Result<(), Fault> {
-    let got = file.metadata().map_err(|error| io_fault(0, &error))?.len();
+fn check_len(file: &dyn DiskFile, id: &VaultId) -> Result<(), Fault> {
+    let got = file.size().map_err(|error| io_fault(0, &error))?;
     let expected = id.file_len();
     if got == expected { Ok(()) } else { Err(Fault::Length { got, expected }) }
 }
@@ -238,12 +261,12 @@ fn mapped(map: &Mmap, number: u64, len: usize) -> Result<&[u8], Fault> {
 }
 
 /// Makes reading pass the cache, and tells whether the file system lets us.
-pub(super) fn is_direct(file: &File, id: &VaultId) -> bool {
+pub(super) fn is_direct(file: &dyn DiskFile, id: &VaultId) -> bool {
     let mut page = AlignedBytes::zeroed(PAGE_LEN);
     // Some accept the wish and refuse the read.
-    let works = direct::enable(file) && read_pages(file, id, 0, page.as_mut()).is_ok();
+    let works = file.pass_cache(true) && read_pages(file, id, 0, page.as_mut()).is_ok();
     if !works {
-        direct::disable(file);
+        file.pass_cache(false);
     }
     works
 }

@@ -32,11 +32,13 @@ use std::collections::BTreeSet;
 
 use rayon::{ThreadPool, prelude::*};
 
+#[cfg(all(feature = "ledger", any(test, feature = "testing")))]
+pub(crate) use self::vault::seal_pages;
 pub use self::{
-    check::{CheckError, Depth, Report, check},
+    check::{CheckError, Depth, Report, check, check_on},
     lookup::{Vault, list},
-    plot::{PlotError, plot},
-    repair::{RepairError, Repaired, repair},
+    plot::{PlotError, plot, plot_on},
+    repair::{RepairError, Repaired, repair, repair_on},
     scan::Upkeep,
     vault::{ENTRIES_MAX, Fault, Header, PAGE_LEN, VaultError, VaultId},
 };

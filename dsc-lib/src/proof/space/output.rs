@@ -11,20 +11,21 @@
 //!    of whatever was written until then.
 
 use std::{
-    fs::File,
+    collections::VecDeque,
     io::{self, ErrorKind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
 use super::{
-    super::{BuildError, OnDrop, direct, file::write_all_at, pages::Pages},
+    super::{BuildError, OnDrop, pages::Pages},
     journal::{Journal, Segment},
     vault::{PAGE_LEN, VaultId, offset_of},
 };
+use crate::disk::DiskFile;
 
-/// Writes under way at once.
-const WRITERS: usize = 3;
+/// Most writes under way at once.
+pub(super) const WRITERS: usize = 3;
 /// Most bytes between two checkpoints.
 const CHECKPOINT_BYTES_MAX: u64 = 128 << 20;
 /// Checkpoints of a whole vault, if they are not further apart.
@@ -33,7 +34,8 @@ const CHECKPOINTS: u64 = 32;
 /// Pages on their way to the file.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
-    file: &'a File,
+    file: &'a dyn DiskFile,
+    writers: usize,
     segment_pages: u64,
     checkpoint_bytes: u64,
     state: Mutex<State>,
@@ -44,7 +46,7 @@ pub(super) struct Output<'a> {
 #[derive(Debug, Default)]
 struct State {
     free: Vec<Pages>,
-    full: Vec<(Segment, Pages)>,
+    full: VecDeque<(Segment, Pages)>,
     written: Vec<Segment>,
     closed: bool,
     failed: Option<io::Error>,
@@ -64,7 +66,8 @@ pub(super) const fn ram_bytes(threads: usize, segment_pages: u64) -> u64 {
 
 impl<'a> Output<'a> {
     pub(super) fn new(
-        file: &'a File,
+        file: &'a dyn DiskFile,
+        writers: usize,
         journal: &'a mut Journal,
         threads: usize,
         id: &VaultId,
@@ -75,6 +78,7 @@ impl<'a> Output<'a> {
         let part = id.file_len().checked_div(CHECKPOINTS).unwrap_or_default();
         Ok(Self {
             file,
+            writers,
             segment_pages,
             checkpoint_bytes: part.min(CHECKPOINT_BYTES_MAX),
             state: Mutex::new(State { free, ..State::default() }),
@@ -91,7 +95,7 @@ impl<'a> Output<'a> {
                 self.lock().closed = true;
                 self.changed.notify_all();
             });
-            for _ in 0..WRITERS {
+            for _ in 0..self.writers {
                 scope.spawn(|| self.write());
             }
             work()
@@ -118,7 +122,7 @@ impl<'a> Output<'a> {
 
     /// Gives the pages of `segment` to the writers.
     pub(super) fn give(&self, segment: Segment, pages: Pages) {
-        self.lock().full.push((segment, pages));
+        self.lock().full.push_back((segment, pages));
         self.changed.notify_all();
     }
 
@@ -132,7 +136,13 @@ impl<'a> Output<'a> {
 
     fn write(&self) {
         while let Some((segment, pages)) = self.next() {
-            let written = self.write_segment(segment, &pages);
+            // After a failure nothing more is written: a full disk stays full.
+            let failed = self.lock().failed.is_some();
+            let written = if failed {
+                Err(ErrorKind::Other.into())
+            } else {
+                self.write_segment(segment, &pages)
+            };
             let mut state = self.lock();
             state.free.push(pages);
             let due = match written {
@@ -158,7 +168,7 @@ impl<'a> Output<'a> {
     fn next(&self) -> Option<(Segment, Pages)> {
         let mut state = self.lock();
         loop {
-            if let Some(full) = state.full.pop() {
+            if let Some(full) = state.full.pop_front() {
                 return Some(full);
             }
             if state.closed {
@@ -172,10 +182,12 @@ impl<'a> Output<'a> {
         let first = u64::from(segment.index).saturating_mul(self.segment_pages);
         let offset = offset_of(first.saturating_add(1));
         let bytes = pages.as_slice();
-        match write_all_at(self.file, bytes, offset) {
+        match self.file.write_at(bytes, offset) {
             // Some file systems promise direct output and refuse the first write.
-            Err(error) if error.kind() == ErrorKind::InvalidInput && direct::disable(self.file) => {
-                write_all_at(self.file, bytes, offset)
+            Err(error)
+                if error.kind() == ErrorKind::InvalidInput && self.file.pass_cache(false) =>
+            {
+                self.file.write_at(bytes, offset)
             }
             written => written,
         }
@@ -191,7 +203,7 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         drop(state);
-        self.file.sync_data().inspect_err(|_| self.lock().lost = true)?;
+        self.file.sync().inspect_err(|_| self.lock().lost = true)?;
         journal.append(&written)
     }
 }
@@ -206,17 +218,20 @@ mod tests {
     use std::{panic, panic::AssertUnwindSafe, sync::mpsc, time::Duration};
 
     use super::*;
-    use crate::proof::testing::vector_miner;
+    use crate::{
+        disk::{Disk, Memory},
+        proof::testing::vector_miner,
+    };
 
     const SEGMENT: Segment = Segment { index: 3, pairs: 4096, dropped: 0 };
 
     fn with_output<R>(test: impl FnOnce(&Output<'_>) -> R) -> (R, Vec<Segment>) {
-        let (folder, id) = (tempfile::tempdir().unwrap(), VaultId::new(vector_miner(), 16, 0));
-        let (path, id) = (folder.path().join("journal"), id.unwrap());
-        let file = tempfile::tempfile().unwrap();
-        let (mut journal, _) = Journal::open(&path, &id, 4).unwrap();
-        let result = test(&Output::new(&file, &mut journal, 1, &id, 8).unwrap());
-        (result, Journal::open(&path, &id, 4).unwrap().1)
+        let (disk, id) = (Memory::default(), VaultId::new(vector_miner(), 16, 0));
+        let id = id.unwrap();
+        let (mut journal, _) = Journal::open(&disk, "journal", &id, 4).unwrap();
+        let file = disk.create("file").unwrap();
+        let result = test(&Output::new(&*file, WRITERS, &mut journal, 1, &id, 8).unwrap());
+        (result, Journal::open(&disk, "journal", &id, 4).unwrap().1)
     }
 
     /// The system tells of a lost write once: what another thread wrote may be lost with it.

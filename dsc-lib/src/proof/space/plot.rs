@@ -10,9 +10,9 @@
 //!    them; the next plot of that vault hashes and matches again and writes only the others.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rayon::ThreadPool;
@@ -20,19 +20,17 @@ use thiserror::Error;
 
 use super::{
     super::{
-        BuildError, Progress, Resources, ThreadsError, direct,
-        file::{
-            AlignedBytes, allocate, allocated_bytes, free_bytes, is_named, read_exact_at,
-            sync_folder, write_all_at,
-        },
+        BuildError, Progress, Resources, ThreadsError,
+        file::AlignedBytes,
         pages::Pages,
         pairs::{Arena, Plan, Sorted, build, temporary_file},
     },
     journal::{Journal, Segment},
     levels,
-    output::{self, Output, pages_mut},
+    output::{self, Output, WRITERS, pages_mut},
     vault::{Header, PAGE_LEN, VaultId, belongs, offset_of, write_bucket},
 };
+use crate::disk::{Disk, DiskFile, Folder};
 
 /// A vault could not be plotted.
 #[derive(Debug, Error)]
@@ -96,21 +94,39 @@ pub fn plot(
 ) -> Result<PathBuf, PlotError> {
     let pool = resources.pool()?;
     let plan = plan(id, pool.current_num_threads(), resources.ram_bytes_max)?;
-    let target = Target { id, folder: &resources.folder, plan };
-    let partial = target.lock()?;
-    let (journal, done) = target.journal(&partial)?;
-    let mut plotted = Plotted { target, partial, journal, done };
-    // What only lacks its name takes no more room.
-    let whole = plotted.is_whole();
-    let reserved = if whole { Ok(()) } else { plotted.target.reserve(&plotted.partial) };
-    let finished = reserved.and_then(|()| {
-        plotted.write_missing(&pool, progress)?;
-        plotted.finish().map_err(|source| plotted.target.error(source))
-    });
-    if finished.is_err() && plotted.is_empty() {
-        plotted.target.remove();
-    }
-    finished.map(|()| plotted.target.path())
+    let folder = &resources.folder;
+    let disk = Folder::shared(folder).map_err(|source| {
+        let path = folder.join(partial_name(id));
+        PlotError::Io { path, source }
+    })?;
+    let target = Target { id, disk: &disk, folder, plan, writers: WRITERS };
+    target.plot(&pool, progress)
+}
+
+/// Plots vault `id` on `disk` as [`plot`] does, writing one segment at a time; what does not fit
+/// into memory goes to the folder of `resources`.
+///
+/// # Errors
+///
+/// [`PlotError`], as there; the files it names are those of `disk`.
+pub fn plot_on(
+    disk: &dyn Disk,
+    id: &VaultId,
+    resources: &Resources,
+    progress: &dyn Progress,
+) -> Result<(), PlotError> {
+    let pool = resources.pool()?;
+    let plan = plan(id, pool.current_num_threads(), resources.ram_bytes_max)?;
+    let target = Target { id, disk, folder: &resources.folder, plan, writers: 1 };
+    target.plot(&pool, progress).map(drop)
+}
+
+fn partial_name(id: &VaultId) -> String {
+    id.file_name() + ".partial"
+}
+
+fn journal_name(id: &VaultId) -> String {
+    id.file_name() + ".journal"
 }
 
 /// Plans the build and leaves room for what writing takes.
@@ -135,62 +151,74 @@ fn segment_pages(id: &VaultId, plan: &Plan) -> u64 {
 /// The file to be made.
 struct Target<'a> {
     id: &'a VaultId,
+    disk: &'a dyn Disk,
+    /// Where it is, for people, and where temporary files go.
     folder: &'a Path,
     plan: Plan,
+    /// Writes under way at once.
+    writers: usize,
 }
 
 impl Target<'_> {
+    fn plot(self, pool: &ThreadPool, progress: &dyn Progress) -> Result<PathBuf, PlotError> {
+        let partial = self.lock()?;
+        let (journal, done) = self.journal(&*partial)?;
+        let mut plotted = Plotted { target: self, partial, journal, done };
+        // What only lacks its name takes no more room.
+        let whole = plotted.is_whole();
+        let reserved = if whole { Ok(()) } else { plotted.target.reserve(&*plotted.partial) };
+        let finished = reserved.and_then(|()| {
+            plotted.write_missing(pool, progress)?;
+            plotted.finish().map_err(|source| plotted.target.error(source))
+        });
+        if finished.is_err() && plotted.is_empty() {
+            plotted.target.remove();
+        }
+        finished.map(|()| plotted.target.path())
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.join(self.id.file_name())
     }
 
     fn partial(&self) -> PathBuf {
-        self.folder.join(self.id.file_name() + ".partial")
-    }
-
-    fn journal_path(&self) -> PathBuf {
-        self.folder.join(self.id.file_name() + ".journal")
+        self.folder.join(partial_name(self.id))
     }
 
     /// Opens the partial file for this process alone, whatever it holds.
-    fn lock(&self) -> Result<File, PlotError> {
+    fn lock(&self) -> Result<Arc<dyn DiskFile>, PlotError> {
         self.check_missing()?;
-        fs::create_dir_all(self.folder).map_err(|source| self.error(source))?;
-        let (path, mut options) = (self.partial(), OpenOptions::new());
-        let open = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = open.map_err(|source| self.error(source))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(PlotError::Busy { path }),
-            Err(TryLockError::Error(source)) => return Err(self.error(source)),
+        let failed = |source| self.error(source);
+        let file = self.disk.open_or_create(&partial_name(self.id)).map_err(failed)?;
+        let path = self.partial();
+        if !file.lock().map_err(failed)? {
+            return Err(PlotError::Busy { path });
         }
         // Whoever held the lock before may have finished: then what we opened is the vault.
         self.check_missing()?;
         // Or given up and removed it: then the lock is on a file that nobody else will open.
-        match is_named(&file, &path) {
-            Ok(true) => Ok(file),
-            Ok(false) => Err(PlotError::Busy { path }),
-            Err(source) => Err(self.error(source)),
-        }
+        if file.is_at(&path).map_err(failed)? { Ok(file) } else { Err(PlotError::Busy { path }) }
     }
 
     fn check_missing(&self) -> Result<(), PlotError> {
-        let path = self.path();
-        if !path.exists() {
+        if !self.disk.has(&self.id.file_name()).map_err(|source| self.error(source))? {
             return Ok(());
         }
         // Left by a plot that was killed after it gave the vault its name.
-        let _ = fs::remove_file(self.journal_path());
-        Err(PlotError::Exists { path })
+        let _ = self.disk.remove(&journal_name(self.id));
+        Err(PlotError::Exists { path: self.path() })
     }
 
     /// The journal and what it says is in the partial file, which is nothing if that was cut.
-    fn journal(&self, partial: &File) -> Result<(Journal, Vec<Option<Segment>>), PlotError> {
+    fn journal(
+        &self,
+        partial: &dyn DiskFile,
+    ) -> Result<(Journal, Vec<Option<Segment>>), PlotError> {
         let bits = self.plan.partitions().ilog2();
-        let open = Journal::open(&self.journal_path(), self.id, bits);
+        let open = Journal::open(self.disk, &journal_name(self.id), self.id, bits);
         let (mut journal, found) = open.map_err(|source| self.error(source))?;
         let mut done = vec![None; self.plan.partitions()];
-        let len = partial.metadata().map_err(|source| self.error(source))?.len();
+        let len = partial.size().map_err(|source| self.error(source))?;
         if len != self.id.file_len() {
             journal.clear().map_err(|source| self.error(source))?;
             return Ok((journal, done));
@@ -205,42 +233,42 @@ impl Target<'_> {
 
     /// Whether the pages of `segment` are those of this vault: the file may have been copied in
     /// part, or the disk have lost some.
-    fn is_there(&self, partial: &File, segment: Segment) -> bool {
+    fn is_there(&self, partial: &dyn DiskFile, segment: Segment) -> bool {
         let pages = segment_pages(self.id, &self.plan);
         let first = u64::from(segment.index).saturating_mul(pages).saturating_add(1);
         let len = usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE_LEN);
         let mut bytes = AlignedBytes::zeroed(len);
-        read_exact_at(partial, bytes.as_mut(), offset_of(first)).is_ok()
+        partial.read_at(bytes.as_mut(), offset_of(first)).is_ok()
             && (first..)
                 .zip(bytes.as_mut().as_chunks().0)
                 .all(|(number, page)| belongs(page, number, self.id))
     }
 
     /// Makes the file as long as the vault and takes the room for it, if there is enough.
-    fn reserve(&self, file: &File) -> Result<(), PlotError> {
-        let free = free_bytes(self.folder);
+    fn reserve(&self, file: &dyn DiskFile) -> Result<(), PlotError> {
+        let free = self.disk.free_bytes();
         if free.is_some_and(|free| free < self.needed(file)) {
             return Err(self.no_space(file, free.unwrap_or_default()));
         }
-        direct::enable(file);
-        allocate(file, self.id.file_len()).map_err(|source| self.error(source))
+        file.pass_cache(true);
+        file.allocate(self.id.file_len()).map_err(|source| self.error(source))
     }
 
     /// Bytes that the disk still has to give.
-    fn needed(&self, file: &File) -> u64 {
-        let missing = self.id.file_len().saturating_sub(allocated_bytes(file));
+    fn needed(&self, file: &dyn DiskFile) -> u64 {
+        let missing = self.id.file_len().saturating_sub(file.allocated_bytes());
         missing.saturating_add(self.plan.disk_bytes())
     }
 
-    fn no_space(&self, file: &File, free: u64) -> PlotError {
+    fn no_space(&self, file: &dyn DiskFile, free: u64) -> PlotError {
         let (needed, temporary) = (self.needed(file), self.plan.disk_bytes());
         PlotError::NoSpace { path: self.path(), needed, temporary, free }
     }
 
     fn error(&self, source: io::Error) -> PlotError {
-        match (source.kind(), File::open(self.partial())) {
+        match (source.kind(), self.disk.open(&partial_name(self.id))) {
             (ErrorKind::StorageFull, Ok(file)) => {
-                self.no_space(&file, free_bytes(self.folder).unwrap_or_default())
+                self.no_space(&*file, self.disk.free_bytes().unwrap_or_default())
             }
             _ => PlotError::Io { path: self.partial(), source },
         }
@@ -249,15 +277,15 @@ impl Target<'_> {
     /// Removes what nobody can go on with.
     fn remove(&self) {
         // Whatever is wrong with the disk, the first error is the one to tell.
-        let _ = fs::remove_file(self.journal_path());
-        let _ = fs::remove_file(self.partial());
+        let _ = self.disk.remove(&journal_name(self.id));
+        let _ = self.disk.remove(&partial_name(self.id));
     }
 }
 
 /// A vault some of whose segments are written.
 struct Plotted<'a> {
     target: Target<'a>,
-    partial: File,
+    partial: Arc<dyn DiskFile>,
     journal: Journal,
     done: Vec<Option<Segment>>,
 }
@@ -300,7 +328,8 @@ impl Plotted<'_> {
         let found = build(&levels, plan, arena, pool, progress);
         let found = found.map_err(|error| target.build_error(error))?;
         let (buckets, threads) = (segment_pages(id, plan), pool.current_num_threads());
-        let output = Output::new(&self.partial, &mut self.journal, threads, id, buckets)?;
+        let (file, writers) = (&*self.partial, target.writers);
+        let output = Output::new(file, writers, &mut self.journal, threads, id, buckets)?;
         let jobs = self.done.iter_mut().zip(found.counts()).map(|(done, pairs)| {
             let missing = done.is_none();
             missing.then_some((done, u32::try_from(pairs).unwrap_or(u32::MAX)))
@@ -331,17 +360,18 @@ impl Plotted<'_> {
         let (pairs, dropped) = (sum(|segment| segment.pairs), sum(|segment| segment.dropped));
         let header = Header { id: *self.target.id, complete: false, pairs, dropped };
         // The header is not in memory that direct output accepts.
-        direct::disable(&self.partial);
-        write_all_at(&self.partial, &header.to_page(), 0)?;
-        self.partial.sync_all()?;
-        write_all_at(&self.partial, &Header { complete: true, ..header }.to_page(), 0)?;
-        self.partial.sync_all()?;
-        if !is_named(&self.partial, &self.target.partial())? {
+        self.partial.pass_cache(false);
+        self.partial.write_at(&header.to_page(), 0)?;
+        self.partial.sync()?;
+        self.partial.write_at(&Header { complete: true, ..header }.to_page(), 0)?;
+        self.partial.sync()?;
+        let (target, id) = (&self.target, self.target.id);
+        if !self.partial.is_at(&target.partial())? {
             return Err(ErrorKind::NotFound.into());
         }
-        fs::rename(self.target.partial(), self.target.path())?;
-        sync_folder(self.target.folder)?;
-        fs::remove_file(self.target.journal_path())
+        target.disk.rename(&partial_name(id), &id.file_name())?;
+        target.disk.sync()?;
+        target.disk.remove(&journal_name(id))
     }
 }
 
@@ -367,10 +397,13 @@ fn write_pages(pages: &mut Pages, id: &VaultId, first: u64, mut sorted: Sorted<'
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::{
+        fs::{self, OpenOptions},
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
-    use crate::proof::{NoProgress, testing::vector_miner};
+    use crate::proof::{NoProgress, file::free_bytes, testing::vector_miner};
 
     fn target<'a>(id: &'a VaultId, folder: &'a Path) -> Target<'a> {
         let needed = match plan(id, 1, 1) {
@@ -379,7 +412,8 @@ mod tests {
         };
         let plan = plan(id, 1, needed).unwrap();
         assert!(plan.disk_bytes() > 0);
-        Target { id, folder, plan }
+        let disk = Box::leak(Box::new(Folder::shared(folder).unwrap()));
+        Target { id, disk, folder, plan, writers: WRITERS }
     }
 
     #[test]
@@ -390,7 +424,7 @@ mod tests {
         let file = target.lock().unwrap();
         let full = target.error(ErrorKind::StorageFull.into());
         assert!(matches!(full, PlotError::NoSpace { .. }), "{full}");
-        let (text, temporary) = (target.no_space(&file, 7).to_string(), target.plan.disk_bytes());
+        let (text, temporary) = (target.no_space(&*file, 7).to_string(), target.plan.disk_bytes());
         let needed = 528_384 + temporary;
         let expected = format!(
             ": {needed} bytes more are needed, {temporary} of them for temporary files; 7 are free"
@@ -426,7 +460,7 @@ mod tests {
         let target = target(&id, folder.path());
         let plan = target.plan;
         let partial = target.lock().unwrap();
-        let (journal, done) = target.journal(&partial).unwrap();
+        let (journal, done) = target.journal(&*partial).unwrap();
         let found = done.iter().flatten().count();
         assert!(found >= 4);
         let mut plotted = Plotted { target, partial, journal, done };
@@ -469,11 +503,11 @@ mod tests {
         plot(&id, &resources, &StopAt(4, AtomicBool::new(false))).unwrap_err();
         let target = target(&id, folder.path());
         let partial = target.lock().unwrap();
-        let (_, done) = target.journal(&partial).unwrap();
+        let (_, done) = target.journal(&*partial).unwrap();
         let segment = done.iter().flatten().next().unwrap();
         let pages = segment_pages(&id, &target.plan);
         let offset = (u64::from(segment.index) * pages + 1) * 4096;
-        write_all_at(&partial, &[0; 4096], offset).unwrap();
+        partial.write_at(&[0; 4096], offset).unwrap();
         drop(partial);
         let path = plot(&id, &resources, &NoProgress).unwrap();
         let expected = plot(&id, &Resources::new(whole.path()), &NoProgress).unwrap();
@@ -487,8 +521,8 @@ mod tests {
         let id = VaultId::new(vector_miner(), 16, 0).unwrap();
         let target = target(&id, folder.path());
         let partial = target.lock().unwrap();
-        let (journal, done) = target.journal(&partial).unwrap();
-        target.reserve(&partial).unwrap();
+        let (journal, done) = target.journal(&*partial).unwrap();
+        target.reserve(&*partial).unwrap();
         let mut plotted = Plotted { target, partial, journal, done };
         // As many threads as were planned for.
         let resources = Resources { threads: 1, ..Resources::new(folder.path()) };

@@ -15,9 +15,10 @@
 //! 4. A file is written to only if its header or at least one page bears out whose vault it is.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::OpenOptions,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rayon::ThreadPool;
@@ -26,10 +27,11 @@ use thiserror::Error;
 use super::{
     super::{BuildError, Progress, ThreadsError, pool},
     census::{Census, Rebuilt},
-    file::{drop_cache, free_bytes, open_file, read_exact_at, write_all_at},
+    file::{free_bytes, open_file},
     scan::{Subject, Upkeep},
     vault::{Header, PAGE_LEN, Page, VaultError, offset_of},
 };
+use crate::disk::{Disk, DiskFile, Real};
 
 /// What a repair changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +111,37 @@ pub fn repair(
     upkeep: &Upkeep,
     progress: &dyn Progress,
 ) -> Result<Repaired, RepairError> {
-    let file = lock(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let free = free_bytes(folder.unwrap_or_else(|| Path::new(".")));
+    repair_file(path, lock(path)?, free, upkeep, progress)
+}
+
+/// Repairs the vault called `name` on `disk` as [`repair`] does.
+///
+/// # Errors
+///
+/// As there.
+pub fn repair_on(
+    disk: &dyn Disk,
+    name: &str,
+    upkeep: &Upkeep,
+    progress: &dyn Progress,
+) -> Result<Repaired, RepairError> {
+    let path = Path::new(name);
+    let file = disk.open(name).and_then(|file| Ok((file.lock()?, file)));
+    match file.map_err(|source| RepairError::Io { path: path.into(), source })? {
+        (true, file) => repair_file(path, file, disk.free_bytes(), upkeep, progress),
+        (false, _) => Err(RepairError::Busy { path: path.into() }),
+    }
+}
+
+fn repair_file(
+    path: &Path,
+    file: Arc<dyn DiskFile>,
+    free: Option<u64>,
+    upkeep: &Upkeep,
+    progress: &dyn Progress,
+) -> Result<Repaired, RepairError> {
     let subject = Subject::new(path, file, upkeep.id.as_ref())
         .and_then(Subject::complete)
         .map_err(|fault| VaultError::new(path, fault))?;
@@ -119,7 +151,7 @@ pub fn repair(
     let mut mend = Mend { subject, census, pool, progress, pages: Vec::new() };
     let len_before = mend.subject.len;
     mend.judge()?;
-    mend.make_room()?;
+    mend.make_room(free)?;
     let header = mend.rebuild()?;
     mend.sync()?;
     mend.write_header(&header)?;
@@ -128,15 +160,15 @@ pub fn repair(
 }
 
 /// Opens the file for this process alone.
-fn lock(path: &Path) -> Result<File, RepairError> {
+fn lock(path: &Path) -> Result<Arc<dyn DiskFile>, RepairError> {
     let failed = |source| RepairError::Io { path: path.to_owned(), source };
     // A pipe would not open before somebody writes to it.
     open_file(path).map_err(failed)?;
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RepairError::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let file = Real(OpenOptions::new().read(true).write(true).open(path).map_err(failed)?);
+    match file.lock() {
+        Ok(true) => Ok(Arc::new(file)),
+        Ok(false) => Err(RepairError::Busy { path: path.to_owned() }),
+        Err(source) => Err(failed(source)),
     }
 }
 
@@ -166,10 +198,8 @@ impl Mend<'_> {
     }
 
     /// Gives the file the length that it should have, if the disk has room.
-    fn make_room(&mut self) -> Result<(), RepairError> {
+    fn make_room(&mut self, free: Option<u64>) -> Result<(), RepairError> {
         let (expected, got) = (self.subject.id.file_len(), self.subject.len);
-        let folder = self.subject.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let free = free_bytes(folder.unwrap_or_else(|| Path::new(".")));
         let needed = expected.saturating_sub(got);
         if let Some(free) = free.filter(|free| *free < needed) {
             return Err(RepairError::NoSpace { path: self.subject.path.clone(), needed, free });
@@ -226,7 +256,7 @@ impl Mend<'_> {
     }
 
     fn write(&mut self, number: u64, page: &Page) -> Result<(), RepairError> {
-        let written = write_all_at(&self.subject.file, page, offset_of(number));
+        let written = self.subject.file.write_at(page, offset_of(number));
         written.map_err(|error| self.failed(error))?;
         self.pages.push(number);
         Ok(())
@@ -234,16 +264,16 @@ impl Mend<'_> {
 
     fn read(&self, number: u64) -> io::Result<Page> {
         let mut page = [0; PAGE_LEN];
-        read_exact_at(&self.subject.file, &mut page, offset_of(number)).map(|()| page)
+        self.subject.file.read_at(&mut page, offset_of(number)).map(|()| page)
     }
 
     fn sync(&self) -> Result<(), RepairError> {
-        self.subject.file.sync_all().map_err(|error| self.failed(error))
+        self.subject.file.sync().map_err(|error| self.failed(error))
     }
 
     /// Reads what was written from the disk and judges it again.
     fn verify(&self, header: &Header) -> Result<(), RepairError> {
-        drop_cache(&self.subject.file);
+        self.subject.file.forget(0, self.subject.len);
         for &page in &self.pages {
             let is_kept = match page.checked_sub(1) {
                 Some(bucket) => self.census.is_full(bucket, self.subject.judge(bucket).held),

@@ -17,8 +17,8 @@
 //! 2. Whatever the bytes of the file are, judging ends with a verdict on each page.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rayon::{ThreadPool, prelude::*};
@@ -28,7 +28,7 @@ use super::{
         BuildError, Progress,
         pairs::{Levels, Pair, Placed, top},
     },
-    file::{AlignedBytes, drop_cache},
+    file::AlignedBytes,
     levels,
     lookup::{check_identity, io_fault, read_header_page, read_pages},
     vault::{
@@ -36,6 +36,7 @@ use super::{
         read_bucket,
     },
 };
+use crate::disk::DiskFile;
 
 /// Buckets read at once: 256 KiB, which a disk delivers at its full rate.
 const CHUNK: u64 = 64;
@@ -70,7 +71,7 @@ impl Default for Upkeep {
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    pub(super) file: Arc<dyn DiskFile>,
     pub(super) id: VaultId,
     pub(super) levels: Levels,
     /// The header page as it is.
@@ -82,12 +83,16 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Finds out whose vault `file` is.
-    pub(super) fn new(path: &Path, file: File, stated: Option<&VaultId>) -> Result<Self, Fault> {
-        let len = file.metadata().map_err(|error| io_fault(0, &error))?.len();
+    pub(super) fn new(
+        path: &Path,
+        file: Arc<dyn DiskFile>,
+        stated: Option<&VaultId>,
+    ) -> Result<Self, Fault> {
+        let len = file.size().map_err(|error| io_fault(0, &error))?;
         // What is cached may be better than what the disk holds.
-        drop_cache(&file);
+        file.forget(0, len);
         let mut page = Box::new([0; PAGE_LEN]);
-        let read = read_header_page(&file, &mut page);
+        let read = read_header_page(&*file, &mut page);
         let header = read.and_then(|()| Header::from_page(&page));
         let id = match (&header, stated) {
             (Ok(header), Some(stated)) => {
@@ -96,7 +101,7 @@ impl Subject {
             }
             (Ok(header), None) => header.id,
             (Err(_), Some(stated)) => *stated,
-            (Err(fault), None) => witnessed(&file, &page, len).ok_or_else(|| fault.clone())?,
+            (Err(fault), None) => witnessed(&*file, &page, len).ok_or_else(|| fault.clone())?,
         };
         Ok(Self { path: path.to_owned(), file, id, levels: levels(&id), page, header, len })
     }
@@ -124,7 +129,7 @@ impl Subject {
             return Verdict::missing();
         }
         let mut bytes = AlignedBytes::zeroed(PAGE_LEN);
-        let read = read_pages(&self.file, &self.id, bucket.saturating_add(1), bytes.as_mut());
+        let read = read_pages(&*self.file, &self.id, bucket.saturating_add(1), bytes.as_mut());
         match (read, bytes.as_mut().first_chunk()) {
             (Ok(()), Some(page)) => judge(&self.levels, &self.id, bucket, page),
             (Err(fault), _) => Verdict::damaged(fault),
@@ -137,7 +142,7 @@ impl Subject {
         let count_there = self.buckets().saturating_sub(first).min(count);
         let len = usize::try_from(count_there).unwrap_or_default().saturating_mul(PAGE_LEN);
         let mut bytes = AlignedBytes::zeroed(len);
-        let read = read_pages(&self.file, &self.id, first.saturating_add(1), bytes.as_mut());
+        let read = read_pages(&*self.file, &self.id, first.saturating_add(1), bytes.as_mut());
         let there = first..first.saturating_add(count_there);
         let mut verdicts: Vec<_> = if read.is_ok() {
             let pages = bytes.as_mut().as_chunks().0.iter();
@@ -186,7 +191,7 @@ impl Subject {
 }
 
 /// The identity in a damaged header, if the checksums of pages bear it out.
-fn witnessed(file: &File, header: &Page, len: u64) -> Option<VaultId> {
+fn witnessed(file: &dyn DiskFile, header: &Page, len: u64) -> Option<VaultId> {
     let claimed = VaultId::claimed(header).ok();
     let of_len = VaultId::size_of_file(len).map(|size| VaultId::claimed_of_size(header, size));
     claimed.into_iter().chain(of_len).find(|id| {

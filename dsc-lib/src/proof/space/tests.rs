@@ -15,10 +15,13 @@ use std::{
 use tempfile::TempDir;
 
 use super::{super::file::write_all_at, *};
-use crate::proof::{
-    BuildError, LookupMode, NoProgress,
-    pairs::{Placed, whole_table},
-    testing::{Unhurried, vector_challenge, vector_miner},
+use crate::{
+    disk::{DiskFile, Real},
+    proof::{
+        BuildError, LookupMode, NoProgress,
+        pairs::{Placed, whole_table},
+        testing::{Unhurried, vector_challenge, vector_miner},
+    },
 };
 
 /// A published vault and the answer that it gives.

@@ -46,9 +46,10 @@ fn pages_are_the_same_however_they_are_read() {
 fn a_file_system_that_refuses_direct_reads_is_read_through_its_cache() {
     let mut short = tempfile::tempfile().unwrap();
     short.write_all(b"short").unwrap();
+    let short = Real(short);
     assert!(!lookup::is_direct(&short, &CASES[0].id()), "there is no page to try it on");
     let mut bytes = [0; 3];
-    file::read_exact_at(&short, &mut bytes, 1).unwrap();
+    short.read_at(&mut bytes, 1).unwrap();
     assert_eq!(&bytes, b"hor", "what is not aligned can be read again");
     let bytes = fs::read(&PLOTTED.1).unwrap();
     if let Ok(in_memory) = tempfile::NamedTempFile::new_in("/dev/shm") {
