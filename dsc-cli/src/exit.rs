@@ -321,6 +321,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt { .. } => {
                 Self::corrupt("ledger-corrupt", &error).with_hint(LEDGER_HINT)
             }
+            StoreError::Index { .. } => Self::corrupt("ledger-index", &error).with_hint(INDEX_HINT),
             StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Self::new(Exit::NoSpace, "disk-full", &error)
                     .with_hint("free some space, or choose another folder with --data-dir")
@@ -331,6 +332,10 @@ impl From<StoreError> for Failure {
 }
 
 const LEDGER_HINT: &str = "restore the folder from a backup, or fetch the chain anew";
+
+/// What to do about an index that does not fit its blocks.
+pub(crate) const INDEX_HINT: &str = "the blocks are good: remove the ledger's *.run and \
+                                     index.manifest, and the server makes its index anew";
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -545,6 +550,13 @@ mod tests {
         assert!(other.hint().unwrap().contains("another vault: move it away"));
         let damaged = Failure::from(PrepareError::Vault(vault_error(Fault::Magic)));
         assert_eq!((damaged.exit(), damaged.code()), (Exit::Corrupt, "vault-corrupt"));
+    }
+
+    #[test]
+    fn a_damaged_index_is_made_anew_and_not_restored() {
+        let failure = Failure::from(StoreError::Index { what: "page 1".into() });
+        assert_eq!((failure.exit(), failure.code()), (Exit::Corrupt, "ledger-index"));
+        assert_eq!(failure.hint(), Some(INDEX_HINT));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use dsc_lib::{
     block::Block,
     genesis::Chain,
     hash::Digest,
-    ledger::{Export, Ledger, ReplayError, State, Summary},
+    ledger::{Export, Ledger, ReplayError, State, StoreError, Summary},
     proof::{Progress, ProofKind},
     role::blockchain::Info,
     units::{Amount, Height},
@@ -22,7 +22,12 @@ use serde::Serialize;
 
 use self::source::{RemoteBlocks, Source, SourceArgs};
 use super::{Context, role::ChainArgs, watched::Watched};
-use crate::{command::genesis, exit::Failure, http::Client, output::Document};
+use crate::{
+    command::genesis,
+    exit::{Failure, INDEX_HINT},
+    http::Client,
+    output::Document,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -239,17 +244,16 @@ fn verify_ledger(path: &Path, args: &Verify, watched: &Watched) -> Result<Verifi
     Ok(Verified::new(ledger.state().chain().hash(), &summary))
 }
 
-const INDEX_HINT: &str = "the blocks are good: remove the ledger's *.run and index.manifest, and \
-                          the server makes its index anew";
-
 fn replay_failure(error: &ReplayError) -> Failure {
     match error {
         ReplayError::Block { error: rule, .. } => broken(rule.code(), error),
-        ReplayError::Store(_) => Failure::corrupt("ledger-corrupt", error)
-            .with_hint("restore the folder from a backup, or fetch the chain anew"),
-        ReplayError::Index { .. } | ReplayError::Count { .. } => {
+        ReplayError::Index { .. }
+        | ReplayError::Count { .. }
+        | ReplayError::Store(StoreError::Index { .. }) => {
             Failure::corrupt("ledger-index", error).with_hint(INDEX_HINT)
         }
+        ReplayError::Store(_) => Failure::corrupt("ledger-corrupt", error)
+            .with_hint("restore the folder from a backup, or fetch the chain anew"),
         _ => broken("ledger-inconsistent", error),
     }
 }
