@@ -15,7 +15,7 @@ use dsc_lib::{
 };
 
 use crate::{
-    adversary::{Cheat, Forger},
+    adversary::{Cheat, FalseLedger, Forger, Thief},
     clock::Clock,
     counts::Counts,
     disk::SickDisk,
@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     pub(crate) forger: Forger,
     pub(crate) cheat: Cheat,
+    pub(crate) thief: Thief,
+    pub(crate) false_ledger: FalseLedger,
     events: u64,
     pub(crate) is_quiet: bool,
     /// The ledger's next height when faults ended.
@@ -118,6 +120,8 @@ impl World {
             clients,
             forger: Forger::default(),
             cheat: Cheat::default(),
+            thief: Thief::default(),
+            false_ledger: FalseLedger::default(),
             events: 0,
             is_quiet: false,
             quiet_height: 0,
@@ -287,7 +291,7 @@ impl World {
             Caller::Validator(index) => self.validator(index).answer(now, answer),
             Caller::Forger => self.forged(&answer),
             Caller::Cheat => self.cheated(&answer),
-            Caller::Thief => {}
+            Caller::Thief => self.stole(&answer),
             _ => self.active(caller).answer(now, answer),
         }
         self.moved(caller);
@@ -319,9 +323,12 @@ impl World {
                 self.unpark(Node::Metronome);
             }
             Caller::Payment(index) => {
-                let id = self.clients.payers[index].payment.id();
-                if let Some(id) = id {
+                let payment = &self.clients.payers[index].payment;
+                if let Some(id) = payment.id() {
                     self.judge.signed(id);
+                    if payment.end().is_some() {
+                        self.judge.ended(id);
+                    }
                 }
             }
             _ => {}
@@ -338,7 +345,7 @@ impl World {
             Caller::Validator(index) => self.wake_validator(index),
             Caller::Forger => self.wake_forger(),
             Caller::Cheat => self.wake_cheat(),
-            Caller::Thief => {}
+            Caller::Thief => self.wake_thief(),
             _ => self.wake_active(caller),
         }
     }
