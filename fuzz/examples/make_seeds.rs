@@ -7,19 +7,20 @@ use std::{error::Error, fs, path::Path};
 use dsc_fuzz::encode;
 use dsc_lib::{
     address::Prefix,
-    block::Block,
+    block::{Block, Header},
     codec::List,
     genesis::Chain,
-    ledger::{Ledger, State},
+    ledger::{CheckedBlock, Ledger, State},
     proof::{
         Challenge, Fingerprint, Miner, NoProgress, ProofEntry, Resources, find, space::PAGE_LEN,
     },
+    role::blockchain::{self, Equivocation},
     testing::{
-        self, ALICE, BOB, CAROL, Miners, STRANGER, address, coins, draft, next_block, pay,
-        unchecked,
+        self, ALICE, BOB, CAROL, METRONOME, Miners, STRANGER, address, coins, disk::Dice, draft,
+        next_block, pay, unchecked,
     },
     transaction::{Draft, Payment, Payments, Transaction},
-    units::Height,
+    units::{Height, Millis},
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -45,7 +46,9 @@ fn main() -> Outcome {
     vaults(&chain)?;
     tags()?;
     texts()?;
-    configurations()
+    configurations()?;
+    wire(&ledger, &block)?;
+    scripts()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome {
@@ -85,8 +88,7 @@ fn blocks(state: &State, proofs: &[ProofEntry]) -> Outcome {
     write("block", "all-proofs", &encode(&full))?;
     let empty: Block = unchecked(&next_block(state, Vec::new(), Vec::new()));
     write("block", "empty", &encode(&empty))?;
-    let late =
-        Block { header: dsc_lib::block::Header { height: Height(9), ..full.header }, ..full };
+    let late = Block { header: Header { height: Height(9), ..full.header }, ..full };
     write("block", "wrong-height", &encode(&late))
 }
 
@@ -117,10 +119,80 @@ fn vaults(chain: &Chain) -> Outcome {
     write("vault", "two-buckets", &bytes[..3 * PAGE_LEN])
 }
 
+/// A key, the kind of number and what is near it, a count and a shift.
 fn tags() -> Outcome {
-    for (name, first, count) in [("zero", 0, 1), ("carry", u64::from(u32::MAX) - 7, 99)] {
-        let seed = [&[7; 32][..], &u64::to_le_bytes(first), &[count]].concat();
-        write("tag", name, &seed)?;
+    let few = [&[7; 32][..], &[0, 0, 1, 0]].concat();
+    write("tag", "zero", &few)?;
+    let carry = u64::from(u32::MAX) - 7;
+    write("tag", "carry", &[&[7; 32][..], &[7, 0], &carry.to_le_bytes(), &[99, 3]].concat())
+}
+
+/// What roles send each other, in lists and as JSON.
+fn wire(ledger: &Ledger, block: &CheckedBlock) -> Outcome {
+    let archive = ledger.archive();
+    let confirmed = blockchain::confirmed(archive, ledger.state().chain(), Vec::new(), Height(0))?;
+    write("lists", "confirmed", &encode(&confirmed))?;
+    let bytes = List::<u8, 0, { 1 << 28 }>::new(block.to_bytes())?;
+    write("lists", "blocks", &encode(&List::<_, 0, 1>::new(vec![bytes])?))?;
+    let few = block.transactions().iter().map(|t| t.encoded().clone()).collect();
+    let few = encode(&List::<_, 0, 4>::new(few)?);
+    write("lists", "transactions", &few)?;
+    write("lists", "in-pieces", &[&[1, 3, 9, 0, 40, 5, 7, 11], &few[..]].concat())?;
+    write("lists", "header", &encode(block.header()))?;
+    let id = block.transactions().first().ok_or("the block has one")?.id();
+    let inclusion = blockchain::Inclusion::read(archive, &id)?.ok_or("it is on the ledger")?;
+    write("json", "inclusion", &serde_json::to_vec(&inclusion)?)?;
+    write("json", "header", &serde_json::to_vec(block.header())?)?;
+    let first = block.header().clone();
+    let second = Header { time: Millis(first.time.0 + 1), ..first.clone() }.sign(&METRONOME);
+    write("json", "equivocation", &serde_json::to_vec(&Equivocation { first, second })?)?;
+    for entry in &**block.proofs() {
+        let name = format!("entry-{}", entry.proof.kind.name());
+        write("json", &name, &serde_json::to_vec(entry)?)?;
+    }
+    bodies()
+}
+
+/// Short bodies, as people would write them.
+fn bodies() -> Outcome {
+    let miner =
+        format!(r#"{{"address":"{}","fingerprint":"{}"}}"#, address(&ALICE), Fingerprint([1; 16]));
+    let hand_in = format!(
+        r#"{{"height":1,"miner":{miner},"kind":"work","attempts":2,"spent":3,"footprint":{{"ram_bytes":4,"disk_bytes":5}}}}"#
+    );
+    write("json", "hand-in", hand_in.as_bytes())?;
+    for (name, body) in [
+        ("account", r#"{"balance":"12.5","sequence":3}"#),
+        ("refusal", r#"{"code":"no-round","reason":"there is none"}"#),
+        ("status", r#"{"state":"rejected","code":"evicted","reason":"full"}"#),
+        ("confirmed", r#"{"state":"confirmed","height":7}"#),
+        ("sequence", r#"{"sequence":1}"#),
+    ] {
+        write("json", name, body.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Targets that read their bytes as a script begin with nothing special and with dice.
+fn scripts() -> Outcome {
+    let targets = [
+        "accounts",
+        "inclusion",
+        "journal",
+        "mempool",
+        "numbers",
+        "signature",
+        "signed",
+        "store",
+        "verify",
+    ];
+    for target in targets {
+        write(target, "zeros", &[0; 16])?;
+        for (name, len) in [("dice-short", 40), ("dice-long", 400)] {
+            let mut dice = Dice(len);
+            let script: Vec<u8> = (0..len).map(|_| dice.roll() as u8).collect();
+            write(target, name, &script)?;
+        }
     }
     Ok(())
 }

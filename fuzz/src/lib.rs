@@ -11,19 +11,33 @@ mod command {
     pub(crate) mod config;
     pub(crate) mod duration;
 }
+mod accounts;
+mod files;
 mod keys;
 mod ledger;
+mod numbers;
+mod pool;
 mod proofs;
+mod reference;
+mod script;
 mod settings;
+mod verify;
+mod wire;
 
 use std::fmt::Debug;
 
+pub use accounts::accounts;
 use command::{config, duration};
 pub use dsc_lib::codec::encode;
+pub use files::{journal, signed, store};
 pub use keys::{key_file, text};
 pub use ledger::{block, export, genesis, snapshot, transaction};
+pub use numbers::numbers;
+pub use pool::mempool;
 pub use proofs::{proof, tag, vault};
 pub use settings::{configuration, template};
+pub use verify::{inclusion, signature, verify};
+pub use wire::{json, lists};
 
 /// Demands that `encoded` is what was decoded.
 fn assert_exact(encoded: &[u8], data: &[u8]) {

@@ -12,7 +12,7 @@ use dsc_lib::{
 };
 use tempfile::NamedTempFile;
 
-use crate::assert_exact;
+use crate::{assert_exact, reference, script::Script};
 
 /// Every engine with the least of each parameter.
 static LEAST: LazyLock<Vec<Box<dyn ProofEngine>>> = LazyLock::new(|| {
@@ -44,6 +44,10 @@ pub fn proof(data: &[u8]) {
         let proof = Proof { kind: engine.kind(), bytes: bytes.to_vec() };
         let verdict = engine.verify(&challenge, &miner, &proof);
         assert_eq!(verdict, engine.verify(&challenge, &miner, &proof));
+        let kind = engine.kind().index();
+        let values: Vec<_> = ENGINES[usize::from(kind)].params.iter().map(|p| p.min).collect();
+        let expected = reference::verify(kind, &values, &challenge, &miner, &proof.bytes);
+        assert_eq!(verdict.as_ref().ok(), expected.as_ref());
         if verdict.is_ok() && engine.kind().index() == head[0] {
             assert_eq!(decoded.as_ref().map(|found| &found.proof), Ok(&proof));
         }
@@ -106,24 +110,44 @@ fn sealed(mut page: [u8; PAGE_LEN], number: u64, header: &[u8; PAGE_LEN]) -> [u8
 /// Most values in one comparison: some batches of the widest path, and a rest.
 const TAGS_MAX: usize = 100;
 
-/// A key, a first value and a count: every path of this CPU gives what the reference gives.
+/// A key, values and lengths: every path of this CPU gives what the reference gives, on ranges and
+/// on values of any order, from any place in memory, and touches nothing beside.
 pub fn tag(data: &[u8]) {
-    let Some((key, rest)) = data.split_first_chunk::<32>() else { return };
-    let Some((first, rest)) = rest.split_first_chunk::<8>() else { return };
-    let Some(&count) = rest.first() else { return };
-    let (first, count) = (u64::from_le_bytes(*first), usize::from(count) % TAGS_MAX);
-    let inputs: Vec<u64> = (0..count as u64).map(|offset| first.wrapping_add(offset)).collect();
-    let expected: Vec<u64> = inputs.iter().map(|&input| tag::tag(key, input)).collect();
-    let least = expected.iter().copied().zip(inputs.iter().copied());
-    let least = least.min_by_key(|&(tag, input)| (tag, input.wrapping_sub(first)));
+    let mut script = Script::new(data);
+    let (key, first) = (script.array(), script.number());
+    let (count, shift) = (script.below(TAGS_MAX), script.below(SHIFT_MAX));
+    let range: Vec<u64> = (0..count as u64).map(|offset| first.wrapping_add(offset)).collect();
+    let any: Vec<u64> = (0..count).map(|_| script.number()).collect();
     for path in tag::Path::available() {
-        let tagger = Tagger::with_path(key, path).expect("the path is available");
-        let mut out = vec![0; count];
-        tagger.fill_range(first, &mut out);
-        assert_eq!(out, expected, "{path}");
-        out.fill(0);
-        tagger.fill_slice(&inputs, &mut out);
-        assert_eq!(out, expected, "{path}");
+        let tagger = Tagger::with_path(&key, path).expect("the path is available");
+        check_tags(&tagger, &key, &range, shift, |out| tagger.fill_range(first, out));
+        for inputs in [&range, &any] {
+            let moved = [&vec![0; shift][..], inputs].concat();
+            let fill = |out: &mut [u64]| tagger.fill_slice(&moved[shift..], out);
+            check_tags(&tagger, &key, inputs, shift, fill);
+        }
+        let tags = range.iter().map(|&input| (tag::tag(&key, input), input));
+        let least = tags.min_by_key(|&(tag, input)| (tag, input.wrapping_sub(first)));
         assert_eq!(tagger.min_in_range(first, count as u64), least, "{path}");
     }
+}
+
+/// Words that outputs are moved by: more than the widest vector has.
+const SHIFT_MAX: usize = 9;
+const UNTOUCHED: u64 = 0x5a5a_5a5a_5a5a_5a5a;
+
+fn check_tags(
+    tagger: &Tagger,
+    key: &tag::Key,
+    inputs: &[u64],
+    shift: usize,
+    fill: impl Fn(&mut [u64]),
+) {
+    let mut out = vec![UNTOUCHED; inputs.len() + 2 * SHIFT_MAX];
+    fill(&mut out[shift..shift + inputs.len()]);
+    let expected = inputs.iter().map(|&input| tag::tag(key, input));
+    let (before, rest) = out.split_at(shift);
+    let (found, after) = rest.split_at(inputs.len());
+    assert!(found.iter().copied().eq(expected), "{}", tagger.path());
+    assert!(before.iter().chain(after).all(|word| *word == UNTOUCHED), "{}", tagger.path());
 }

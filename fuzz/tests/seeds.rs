@@ -5,17 +5,28 @@ use std::{fs, path::Path};
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
+    ("accounts", dsc_fuzz::accounts),
     ("block", dsc_fuzz::block),
     ("configuration", dsc_fuzz::configuration),
     ("export", dsc_fuzz::export),
     ("genesis", dsc_fuzz::genesis),
+    ("inclusion", dsc_fuzz::inclusion),
+    ("journal", dsc_fuzz::journal),
+    ("json", dsc_fuzz::json),
     ("key_file", dsc_fuzz::key_file),
+    ("lists", dsc_fuzz::lists),
+    ("mempool", dsc_fuzz::mempool),
+    ("numbers", dsc_fuzz::numbers),
     ("proof", dsc_fuzz::proof),
+    ("signature", dsc_fuzz::signature),
+    ("signed", dsc_fuzz::signed),
     ("snapshot", dsc_fuzz::snapshot),
+    ("store", dsc_fuzz::store),
     ("tag", dsc_fuzz::tag),
     ("text", dsc_fuzz::text),
     ("transaction", dsc_fuzz::transaction),
     ("vault", dsc_fuzz::vault),
+    ("verify", dsc_fuzz::verify),
 ];
 
 #[test]
