@@ -5,8 +5,8 @@
 
 The roles run as processes of their own, with blocks every 300 ms. Clients pay all the time and
 note what the pool acknowledges, a reader notes every block it is shown. In each cycle some roles
-are killed (SIGKILL), at random moments, all at once, or where `dsc crash-points` names a step that
-they come to, and started again. Then:
+are killed (SIGKILL) and started again: at random moments, all at once, while they start, or where
+they come to a step that `dsc crash-points` names. Then:
 
 1. The chain goes on: it is two blocks longer within a bound, after every cycle.
 2. What was acknowledged is on the chain exactly once, or has ended for a stated reason.
@@ -47,6 +47,8 @@ CYCLES_A_CHECK = 10
 STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 60, 60, 90
 # Longest time between the beginning of a cycle and a random kill, and until the start after it.
 DELAY_SECONDS, DOWN_SECONDS = 1.0, 0.7
+# How many of those are killed once more while they start, and until when.
+EARLY_SHARE, EARLY_SECONDS = 0.3, 0.3
 SIGKILLED = -9
 # Steps that a role comes to when it starts, and then hardly ever; when it is started again to come
 # to one.
@@ -56,12 +58,16 @@ ONCE = ("pool.segment-started", "pool.segment-removed")
 
 @dataclass
 class Blow:
-    """A kill to come: of whom, at which step or after how long, and how long it stays down."""
+    """A kill to come: of whom, at which step or after how long, and how long it stays down.
+
+    If there is an `early`, it is killed once more so soon after its start, perhaps before it is ready.
+    """
 
     name: str
     step: str = None
     delay: float = 0
     down: float = 0
+    early: float = None
     killed_at: float = None
     again: float = AGAIN_SECONDS
 
@@ -102,21 +108,26 @@ class Schedule:
         name = f"validator-{self.random.choice(PROOFS)}" if role == "validator" else role
         # The first time at some steps is while a role starts, at these the only one.
         count = 1 if self.passes < 2 or step in ONCE else self.random.choice((1, 2, 3))
-        return Blow(name, step=f"{step}:{count}", down=self.down())
+        return Blow(name, step=f"{step}:{count}", down=self.down(), early=self.early())
 
     def at_random(self):
         if self.random.random() < 0.15:
-            delay, down = self.delay(), self.down()
-            return [Blow(name, delay=delay, down=down) for name in self.names]
+            delay, down, early = self.delay(), self.down(), self.early()
+            return [Blow(name, delay=delay, down=down, early=early) for name in self.names]
         count = self.random.choice((1, 1, 2, 3))
         chosen = self.random.sample(self.names, count)
-        return [Blow(name, delay=self.delay(), down=self.down()) for name in chosen]
+        return [Blow(name, delay=self.delay(), down=self.down(), early=self.early())
+                for name in chosen]
 
     def delay(self):
         return self.random.uniform(0, DELAY_SECONDS)
 
     def down(self):
         return self.random.choice((0, self.random.uniform(0, DOWN_SECONDS)))
+
+    def early(self):
+        is_early = self.passes != 1 and self.random.random() < EARLY_SHARE
+        return self.random.uniform(0, EARLY_SECONDS) if is_early else None
 
 
 class Harness:
@@ -159,7 +170,11 @@ class Harness:
         if now < blow.killed_at + blow.down:
             return False
         self.launch(blow.name)
-        return True
+        if blow.early is None:
+            return True
+        blow.step, blow.delay, blow.killed_at = None, now - start + blow.early, None
+        blow.early = None
+        return False
 
     def strike(self, blow, passed):
         if not blow.step:
@@ -306,8 +321,8 @@ class Harness:
                          for what in ("resent", "again"))
         print(f"{kills} kills in {schedule.cycles} cycles: {json.dumps(self.kills)}")
         print(f"{self.sent} transactions sent, {resent} sent again without an answer, {again} sent "
-              f"again on purpose; {self.acknowledged} acknowledgements checked, {len(self.ended)} ended "
-              f"otherwise {sorted(set(self.ended.values()))}")
+              f"again on purpose; {self.acknowledged} acknowledgements checked, {len(self.ended)} "
+              f"ended otherwise {sorted(set(self.ended.values()))}")
         print(f"{len(self.reader.blocks)} blocks seen by the reader; at most {self.slowest:.1f} s "
               f"until the chain went on")
         print(f"verified: {json.dumps(verified)}")
