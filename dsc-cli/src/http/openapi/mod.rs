@@ -59,10 +59,11 @@ impl Group {
             (408, "body-timed-out", "the body took too long to arrive"),
             (413, "body-too-large", "the body is larger than this server takes"),
             (500, "internal", "a fault of this server; its log says more"),
+            (501, "unsupported-transfer-coding", "the body is in another coding than `chunked`"),
             (503, "too-many-connections", "every connection of this server is in use"),
         ];
         if self != Self::Streaming {
-            faults.push((503, "overloaded", "too many large requests at once"));
+            faults.push((503, "overloaded", "too many large requests or answers at once"));
             faults.push((504, "timed-out", "the work took too long; it may still be carried out"));
         }
         if self == Self::Waiting {
