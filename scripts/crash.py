@@ -60,7 +60,7 @@ ONCE = ("pool.segment-started", "pool.segment-removed")
 class Blow:
     """A kill to come: of whom, at which step or after how long, and how long it stays down.
 
-    If there is an `early`, it is killed once more so soon after its start, perhaps before it is ready.
+    If there is an `early`, it is killed once more so soon after its start, which may not be over.
     """
 
     name: str

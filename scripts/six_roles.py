@@ -10,7 +10,8 @@
    chain goes on, and nothing that was confirmed is lost.
 5. A stopped metronome makes no blocks, a started one does.
 6. A role that is not there is told from those that are; a validator's folder takes one validator;
-   payments of many that were cut off are named as far as they went, and are on the ledger.
+   a payment that is no longer waited for, and those of many that went out before they were cut off,
+   are named and get onto the ledger.
 7. At the end the ledger replays.
 """
 
@@ -20,7 +21,7 @@ import re
 import time
 from pathlib import Path
 
-from fleet import Fleet, check, document, main, poll
+from fleet import Fleet, answer, check, document, main, poll
 from roles import PATIENCE_SECONDS, Roles
 
 PASSPHRASE = "correct horse battery staple"
@@ -144,6 +145,24 @@ def cut_off(network, bob):
     print(f"cut off: {refused['message']}")
 
 
+def interrupt(network, bob):
+    """Ctrl-C while a payment is waited for names it; it is confirmed all the same."""
+    network.ask("metronome", "stop")
+    paying = network.fleet.start(
+        "send", "wallet", "send", bob, "0.001", "--from", "alice", "--passphrase-file",
+        "passphrase", "--json", "--data-dir", "data-wallet", *network.urls())
+    pending = lambda: answer(f"{network.url('pool')}/v1/counts")["submitted"] == 1
+    poll("a payment in the pool", PATIENCE_SECONDS, pending)
+    told = document(paying.stop())["error"]
+    check(paying.child.returncode == 130 and told["code"] == "interrupted",
+          f"status {paying.child.returncode} after Ctrl-C: {told}")
+    (identity,) = re.findall("[0-9a-f]{64}", told["message"])
+    network.ask("metronome", "start")
+    poll("the payment that was no longer waited for", PATIENCE_SECONDS,
+         lambda: network.ask("tx", "status", identity)["state"] == "confirmed")
+    print(f"interrupted: {told['message']}")
+
+
 def run():
     parser = argparse.ArgumentParser(description="Runs the six roles as processes.")
     parser.add_argument("--dsc", required=True, help="the program dsc")
@@ -162,6 +181,7 @@ def run():
         check(network.ask("tx", "status", identity)["state"] == "confirmed",
               "the payment is not confirmed any more")
         stop_and_start_metronome(network)
+        interrupt(network, bob)
         cut_off(network, bob)
         for name in reversed(network.ports):
             network.stop(name)

@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! 1. It does what the disk in it does, in the same order.
-//! 2. A step comes after what it names, except that a log is known to be written when it is about
-//!    to be synced: a block comes in several writes.
+//! 2. A step comes after what it names; that a block was checked is known when it is about to be
+//!    written, that it is written, which takes several writes, when it is about to be synced.
 
 use std::{io, sync::Arc};
 
@@ -17,6 +17,7 @@ use super::{Point, point};
 enum Step {
     Created,
     Resized,
+    Writing,
     Written,
     Syncing,
     Synced,
@@ -58,6 +59,7 @@ impl Kind {
 
     fn point(self, step: Step) -> Option<Point> {
         Some(match (self, step) {
+            (Self::Log, Step::Writing) => Point::BlockchainChecked,
             (Self::Log, Step::Written) => Point::BlockchainLogBegun,
             (Self::Log, Step::Syncing) => Point::BlockchainLogWritten,
             (Self::Log, Step::Synced) => Point::BlockchainLogSynced,
@@ -131,6 +133,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.kind.pass(Step::Writing);
         self.file.write_at(bytes, offset)?;
         self.kind.pass(Step::Written);
         Ok(())

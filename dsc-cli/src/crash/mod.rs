@@ -87,7 +87,10 @@ pub(crate) enum Point {
     /// A block came in
     #[value(name = "blockchain.received")]
     BlockchainReceived,
-    /// A block was checked, and a part of it is in the log
+    /// A block was checked, and nothing of it is in the log
+    #[value(name = "blockchain.checked")]
+    BlockchainChecked,
+    /// A part of a block is in the log
     #[value(name = "blockchain.log-begun")]
     BlockchainLogBegun,
     /// A block is in the log, and may be in memory alone
