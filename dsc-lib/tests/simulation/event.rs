@@ -57,6 +57,12 @@ impl Caller {
     }
 }
 
+impl Caller {
+    pub(crate) const fn is_honest(self) -> bool {
+        !matches!(self, Self::Forger | Self::Cheat | Self::Thief)
+    }
+}
+
 /// The machine that answers a call.
 pub(crate) fn server_of(call: &Call) -> Node {
     match call {

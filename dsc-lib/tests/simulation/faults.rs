@@ -4,7 +4,7 @@ use dsc_lib::{testing::disk::Keep, units::Millis};
 
 use crate::{
     disk::{Ailment, SickDisk},
-    event::{Event, Node},
+    event::{Caller, Event, Node},
     plan::{SERVERS, honest},
     world::World,
 };
@@ -168,6 +168,26 @@ impl World {
         true
     }
 
+    /// What somebody has to do by hand for roles that were told what was not so: start them again,
+    /// and take away what the metronome signed for a chain that there is not.
+    fn set_right(&mut self) {
+        let down = Millis(100);
+        for (caller, node) in [(Caller::Pool, Node::Pool), (Caller::Metronome, Node::Metronome)] {
+            if !self.judge.misled.remove(&caller) {
+                continue;
+            }
+            self.counts.add("set right by hand");
+            if self.machine(node).is_up {
+                self.crash(node, Crash { is_power: false, down });
+            }
+            if node == Node::Metronome {
+                let seed = self.random.number();
+                self.machine(node).disk = Some(SickDisk::new(seed));
+                self.judge.forget_made();
+            }
+        }
+    }
+
     /// Ends all faults: whoever is down comes up, and what is to be done can be done.
     pub(crate) fn quieten(&mut self) {
         self.is_quiet = true;
@@ -176,6 +196,7 @@ impl World {
         for node in SERVERS {
             self.ail(node, None);
         }
+        self.set_right();
         let now = self.now;
         for node in honest() {
             let machine = self.machine(node);

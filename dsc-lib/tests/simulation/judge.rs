@@ -13,10 +13,12 @@
 //! 6. A replay of the whole chain finds nothing wrong; no coin was made or lost; no transaction is
 //!    there twice; nobody but the honest miners won, and nobody but the owner of a key paid.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dsc_lib::{
-    address::Address,
     block::Header,
     codec,
     hash::Digest,
@@ -52,28 +54,24 @@ pub(crate) struct Judge {
     /// What the honest metronome has handed in.
     made: BTreeMap<Height, Digest>,
     /// What the pool has acknowledged: all of it, and what has not ended.
-    acknowledged_once: BTreeMap<TransactionId, Held>,
+    acknowledged_once: BTreeMap<TransactionId, Arc<CheckedTransaction>>,
     held: BTreeSet<TransactionId>,
     /// What owners of keys have signed.
     signed: BTreeSet<TransactionId>,
+    /// Payments that have ended, and those that the pool took all the same: a message that was late
+    /// can arrive after its sender has been told that the transaction is rejected.
+    ended: BTreeSet<TransactionId>,
+    revived: BTreeSet<TransactionId>,
     /// Who was told a lie that nobody could have found out.
     pub(crate) misled: BTreeSet<Caller>,
+    /// Whether the pool was: then it may have taken for confirmed what is not.
+    pub(crate) is_pool_misled: bool,
 }
 
-/// A transaction that the pool holds.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    sender: Address,
-    sequence: u64,
-    expires: Height,
-}
-
-impl Held {
-    /// Whether the ledger says that it cannot be confirmed any more.
-    fn has_passed(&self, state: &State) -> bool {
-        let used = state.account(&self.sender).sequence > self.sequence;
-        used || self.expires < state.round().height
-    }
+/// Whether the ledger says that a transaction cannot be confirmed any more.
+fn has_passed(transaction: &CheckedTransaction, state: &State) -> bool {
+    let used = state.account(&transaction.sender()).sequence > transaction.sequence();
+    used || transaction.expires() < state.round().height
 }
 
 fn mark_of(ledger: &Ledger, height: usize) -> Mark {
@@ -143,11 +141,17 @@ impl Judge {
     }
 
     /// The pool says that it holds this.
-    pub(crate) fn pool_acknowledged(&mut self, transaction: &CheckedTransaction) {
-        let (sender, sequence) = (transaction.sender(), transaction.sequence());
-        let held = Held { sender, sequence, expires: transaction.expires() };
-        self.acknowledged_once.insert(transaction.id(), held);
+    pub(crate) fn pool_acknowledged(&mut self, transaction: &Arc<CheckedTransaction>) {
+        self.acknowledged_once.insert(transaction.id(), transaction.clone());
         self.held.insert(transaction.id());
+        if self.ended.contains(&transaction.id()) {
+            self.revived.insert(transaction.id());
+        }
+    }
+
+    /// A payment has ended, as its wallet sees it.
+    pub(crate) fn ended(&mut self, id: TransactionId) {
+        self.ended.insert(id);
     }
 
     /// The pool goes down: what it does not hold by now has ended.
@@ -156,13 +160,21 @@ impl Judge {
     }
 
     /// The pool has taken in what it had on disk.
-    pub(crate) fn pool_restored(&mut self, pool: &Pool) {
-        let state = pool.replica().state();
-        for id in &self.held {
+    pub(crate) fn pool_restored(&self, pool: &mut Pool) {
+        for id in self.held.iter().filter(|_| !self.is_pool_misled) {
             let held = &self.acknowledged_once[id];
-            let is_there = pool.status(id).is_some() || held.has_passed(state);
-            assert!(is_there, "the pool lost {id}, which it had acknowledged: {held:?}");
+            let is_there = pool.status(id).is_some();
+            if !is_there && !has_passed(held, pool.replica().state()) {
+                let why = pool.submit(held.clone());
+                panic!("the pool lost {id}, which it had acknowledged; now it says {why:?}");
+            }
         }
+    }
+
+    /// What the honest metronome signed for a chain that there is not is taken away.
+    pub(crate) fn forget_made(&mut self) {
+        let next = Height(self.blocks());
+        self.made.retain(|height, _| *height < next);
     }
 
     /// The owner of a key has signed this.
@@ -229,19 +241,16 @@ impl World {
         ledger.state().commitment()
     }
 
-    /// Everything that the pool ever acknowledged has ended, or is pending, and as the pool says.
+    /// What the pool says of everything that it ever acknowledged is so. What it does not remember has
+    /// ended: it was there after the last start.
     fn judge_pool(&self, ledger: &Ledger) {
         let pool = self.pool.role.as_ref().expect("the pool is up");
-        for (id, held) in &self.judge.acknowledged_once {
+        for id in self.judge.acknowledged_once.keys() {
             let there = ledger.transaction(id).unwrap().map(|located| located.place.height);
             match (pool.status(id), there) {
                 (Some(Status::Confirmed { height }), _) => assert_eq!(there, Some(height), "{id}"),
                 (Some(status), Some(height)) => panic!("{id} is in block {height}, not {status:?}"),
-                (None, None) => {
-                    let has_passed = held.has_passed(ledger.state());
-                    assert!(has_passed, "the pool lost {id}, which it had acknowledged: {held:?}");
-                }
-                (Some(_), None) | (None, Some(_)) => {}
+                _ => {}
             }
         }
     }
@@ -274,7 +283,12 @@ impl World {
     fn judge_payment(&mut self, index: usize, ledger: &Ledger) {
         let payment = &self.clients.payers[index].payment;
         let id = payment.id().expect("an ended payment was signed");
+        let is_misled = self.judge.misled.contains(&Caller::Payment(index));
+        let is_revived = self.judge.revived.contains(&id);
         let there = ledger.transaction(&id).unwrap();
+        if is_revived && there.is_some() {
+            self.counts.add("rejected, then confirmed");
+        }
         let name = match payment.end().expect("settled") {
             End::Confirmed { height } => {
                 let place = there.map(|located| located.place.height);
@@ -282,11 +296,14 @@ impl World {
                 "payment confirmed"
             }
             End::Rejected(refusal) => {
-                assert!(there.is_none(), "payment {index} rejected ({refusal}), yet on the ledger");
+                assert!(
+                    there.is_none() || is_misled || is_revived,
+                    "payment {index} rejected ({refusal}), yet on the ledger"
+                );
                 "payment rejected"
             }
             End::Expired { .. } => {
-                assert!(there.is_none(), "payment {index} expired, yet on the ledger");
+                assert!(there.is_none() || is_misled, "payment {index} expired, yet on the ledger");
                 "payment expired"
             }
             other => panic!("unknown end {other:?}"),

@@ -47,6 +47,11 @@ pub(crate) struct Plan {
 pub(crate) struct Acts {
     pub(crate) forger: u64,
     pub(crate) cheat: u64,
+    pub(crate) thief: u64,
+    pub(crate) pool: u64,
+    pub(crate) ledger: u64,
+    /// Of the lies of a false ledger that nobody can find out.
+    pub(crate) collusion: u64,
 }
 
 /// Every machine of an honest role.
@@ -62,7 +67,9 @@ impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut rate = |max: u64| if random.coin() { 1 + random.number() % max } else { 0 };
         let (loss, doubling, lateness) = (rate(150), rate(150), rate(60));
-        let acts = Acts { forger: rate(1000), cheat: rate(1000) };
+        let mut acts =
+            Acts { forger: rate(1000), cheat: rate(1000), thief: rate(1000), ..Acts::default() };
+        (acts.pool, acts.ledger, acts.collusion) = (rate(400), rate(400), rate(200));
         let skew = draw_skew(random);
         let delay_max = random.pick(&[20, 120, 300]);
         let patience_max = random.pick(&[400, 1500, 5000]);

@@ -102,20 +102,20 @@ fn put(block: &mut Block, transactions: Vec<Encoded>) {
 }
 
 /// A block without proofs or transactions that comes after `state`.
-fn draft(state: &State, time: Millis) -> Block {
+pub(super) fn draft(state: &State, time: Millis) -> Block {
     let epoch = state.tip().epoch;
     let proposal = Proposal { proofs: vec![], transactions: vec![], time, epoch };
     let (draft, _) = state.draft(proposal, &CAROL).unwrap();
     codec::decode(&draft.to_bytes()).unwrap()
 }
 
-fn signed(mut block: Block, key: &SecretKey) -> Arc<Vec<u8>> {
+pub(super) fn signed(mut block: Block, key: &SecretKey) -> Arc<Vec<u8>> {
     block.header = block.header.sign(key);
     Arc::new(codec::encode(&block))
 }
 
 /// The first block of a chain that differs from this one in its name only.
-fn of_other_chain(time: Millis) -> Arc<Vec<u8>> {
+pub(super) fn of_other_chain(time: Millis) -> Arc<Vec<u8>> {
     let mut genesis = genesis();
     genesis.network = List::new(b"test-2".to_vec()).unwrap();
     let block = draft(&State::genesis(genesis.check().unwrap()), time);

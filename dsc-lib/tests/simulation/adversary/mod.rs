@@ -3,9 +3,12 @@
 //! Adversaries see everything there is, and the rate at which they act is drawn for each run.
 
 mod cheat;
+mod false_ledger;
+mod false_pool;
 mod forger;
+mod thief;
 
-pub(crate) use self::{cheat::Cheat, forger::Forger};
+pub(crate) use self::{cheat::Cheat, false_ledger::FalseLedger, forger::Forger, thief::Thief};
 
 use dsc_lib::role::{Answer, Lost};
 

@@ -15,7 +15,7 @@ use dsc_lib::{
 };
 
 use crate::{
-    event::{Asked, Event, Node},
+    event::{Asked, Caller, Event, Node},
     world::World,
 };
 
@@ -68,6 +68,12 @@ impl World {
     }
 
     pub(crate) fn serve_pool(&mut self, asked: Asked) {
+        if let (Caller::Payment(_), Call::SubmitTransactions(all)) = (asked.caller, &asked.call) {
+            self.thief.overheard = all.first().cloned();
+        }
+        if self.pool_lies(&asked) {
+            return;
+        }
         if matches!(asked.call, Call::SubmitTransactions(_)) && self.pool.is_restored {
             self.pool.turns.push(asked);
             return self.next_round();
