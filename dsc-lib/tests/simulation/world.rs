@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) blockchain: BlockchainNode,
     pub(crate) pool: PoolNode,
     pub(crate) metronome: MetronomeNode,
+    /// Leases that metronomes were given.
+    pub(crate) leases: u64,
     pub(crate) clients: Clients,
     pub(crate) forger: Forger,
     pub(crate) cheat: Cheat,
@@ -114,6 +116,7 @@ impl World {
             blockchain: BlockchainNode::default(),
             pool: PoolNode::default(),
             metronome: MetronomeNode::default(),
+            leases: 0,
             clients,
             forger: Forger::default(),
             cheat: Cheat::default(),
