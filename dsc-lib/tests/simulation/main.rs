@@ -14,6 +14,7 @@ mod adversary;
 mod clock;
 mod counts;
 mod disk;
+mod drive;
 mod event;
 mod faults;
 mod judge;

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     /// Whether all roles are in one process, and so share what one of them has checked.
     pub(crate) is_one_process: bool,
     pub(crate) has_small_pool: bool,
+    /// Whether the metronome is given a higher lease number at each start.
+    pub(crate) has_leases: bool,
     /// Whether the ledger's index is written after every block.
     pub(crate) is_eager: bool,
     pub(crate) acts: Acts,
@@ -83,6 +85,7 @@ impl Plan {
             faults: draw_faults(random),
             is_one_process: random.coin(),
             has_small_pool: random.coin(),
+            has_leases: random.coin(),
             is_eager: random.coin(),
             acts,
         }

@@ -106,7 +106,7 @@ impl World {
                 ("ledger: block of another chain", Answer::Blocks(vec![other]))
             }
             4 => {
-                let header = Header { height: from, ..draft.header.clone() };
+                let header = Header { height: from, ..draft.header };
                 let forged = signed(Block { header, ..draft }, &STRANGER);
                 ("ledger: block by an unknown key", Answer::Blocks(vec![forged.to_vec()]))
             }

@@ -74,7 +74,7 @@ impl World {
         let name = match act {
             0 => "pool: withheld transactions",
             1 => {
-                taken.iter_mut().for_each(|one| *one = altered(one));
+                taken = taken.iter().map(altered).collect();
                 "pool: forged transactions"
             }
             2 => {

@@ -120,8 +120,8 @@ impl World {
         let next = self.blockchain.ledger()?.state().round().height.0;
         let start = self.random.number().checked_rem(next)?;
         let ledger = self.blockchain.ledger()?;
-        let blocks = (start..next).filter_map(|height| ledger.block(Height(height)).ok()?);
-        blocks.filter_map(|block| block.transactions.first().cloned()).next()
+        let mut blocks = (start..next).filter_map(|height| ledger.block(Height(height)).ok()?);
+        blocks.find_map(|block| block.transactions.first().cloned())
     }
 
     pub(crate) fn stole(&mut self, answer: &Result<Answer, Lost>) {

@@ -33,7 +33,8 @@ impl World {
             Err(error) => panic!("the record of signed blocks cannot be opened: {error}"),
         };
         let interval = chain.genesis().interval;
-        let settings = Settings { key, epoch: 0, interval, running: true };
+        self.leases += u64::from(self.plan.has_leases);
+        let settings = Settings { key, epoch: self.leases, interval, running: true };
         self.metronome.role = Some(Metronome::new(chain, settings, signed));
         true
     }
