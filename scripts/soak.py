@@ -9,13 +9,18 @@ to a few addresses that exist. So the ledger's state grows in the first half, as
 that follows the chain holds every account), and must not in the second, in which memory may follow
 only what is bounded or stated here:
 
-* the blockchain server: the fences of its index, 0.1 byte a transaction, and its open files: at
-  most eight runs of six kinds for each level of the index (docs/storage.md);
+* the blockchain server: up to 8 MiB of records that are not in the index yet, the fences of the
+  index, 0.1 byte a transaction, and its open files: at most eight runs of six kinds for each level
+  of the index (docs/storage.md);
 * the pool: what it remembers of ended transactions, until there are `pool.finished_max` of them;
+* blockchain server, pool and metronome: the transactions that were found good, of which two lots of
+  131,072 are remembered (about 150 bytes each), so that memory rises for that many transactions
+  and falls when the older lot goes: what counts is the least memory during each lot;
 * all: what the allocator keeps, which goes up and down.
 
 Every ten seconds memory, open files, threads, connections and the data folder of each role go to
-a CSV file. A line is fitted through the last two thirds of the second half.
+a CSV file. A line is fitted through the least of each lot of the second half, or, if that has less
+than three lots, through its last two thirds.
 """
 
 import argparse
@@ -37,6 +42,8 @@ LOAD_SHARE = 0.25
 # Bytes a transaction that memory may grow by in the second half, and what noise may add: the share
 # of what is held that the allocator may keep more of at one time than at another.
 BYTES_A_TRANSACTION, NOISE_BYTES, NOISE_SHARE = 2, 8 << 20, 0.1
+# Transactions after which a role forgets the older half of those it found good.
+LOT = 1 << 17
 # What differs between two looks: a file being merged, a connection being made again, a thread that
 # the runtime starts for a request and keeps for ten seconds. And one more level of an index.
 SPARE = {"files": 12, "threads": 12, "connections": 12}
@@ -170,9 +177,19 @@ class Verdict:
     def across(self, samples, field):
         return samples[-1][field] - samples[0][field]
 
+    def least(self):
+        """The least memory of each lot in the second half; of the lot it begins in, nothing."""
+        lots = {}
+        for sample in self.second:
+            lots.setdefault(sample["transactions"] // LOT, []).append(sample)
+        whole = list(lots.values())[1:]
+        return [min(lot, key=lambda sample: sample["rss"]) for lot in whole]
+
     def judge_memory(self):
-        points = [(sample["transactions"], sample["rss"]) for sample in self.judged]
-        transactions = self.across(self.judged, "transactions")
+        least = self.least()
+        fitted = least if len(least) > 2 else self.judged
+        points = [(sample["transactions"], sample["rss"]) for sample in fitted]
+        transactions = self.across(fitted, "transactions")
         self.growth = slope(points) * transactions
         held = max(rss for _, rss in points)
         self.allowed = BYTES_A_TRANSACTION * transactions + NOISE_BYTES + NOISE_SHARE * held
