@@ -76,6 +76,9 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let socket = start.socket(&args.listen)?;
     let interval = Millis(u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX));
     let running = node::monitor(&start.host, socket, interval, start.transport.clone())?;
+    if !args.once {
+        start.listening(&running.url)?;
+    }
     let (mut last, mut nobody) = (None, false);
     while !start.host.shutdown.is_requested() {
         let report = running.shared.lock().report().filter(|r| Some(r.time) != last).cloned();

@@ -123,6 +123,7 @@ pub const KEYS: &[Key] = &[
     key("client.connect_time", Kind::Time, "2s", "longest wait for a connection"),
     key("client.request_time", Kind::Time, "30s", "longest wait for an answer"),
     key("http.connections_max", COUNT, "256", "connections open at once"),
+    key("http.connections_per_address_max", COUNT, "64", "those of one address of another machine"),
     key("http.body_bytes_max", BYTES, "1048576", "largest request"),
     key("http.bulk_bytes_max", BYTES, "67108864", "largest batch of transactions or block"),
     key("http.header_time", Kind::Time, "10s", "longest wait for the head of a request"),

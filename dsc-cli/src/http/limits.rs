@@ -10,6 +10,8 @@ use crate::config::Config;
 pub struct Limits {
     /// Connections open at once.
     pub connections_max: usize,
+    /// Those of them from one address of another machine.
+    pub connections_per_address_max: usize,
     /// Bytes of a request body.
     pub body_bytes_max: usize,
     /// Bytes of a request body on bulk routes.
@@ -32,6 +34,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 256,
+            connections_per_address_max: 64,
             body_bytes_max: 1 << 20,
             bulk_bytes_max: 64 << 20,
             header_time: Duration::from_secs(10),
@@ -49,6 +52,7 @@ impl Limits {
     pub fn from_config(config: &Config) -> Self {
         Self {
             connections_max: config.count("http.connections_max"),
+            connections_per_address_max: config.count("http.connections_per_address_max"),
             body_bytes_max: config.count("http.body_bytes_max"),
             bulk_bytes_max: config.count("http.bulk_bytes_max"),
             header_time: config.time("http.header_time"),
@@ -65,6 +69,11 @@ impl Limits {
         let bulk = self.bulk_bytes_max.saturating_mul(4);
         let plain = self.body_bytes_max.saturating_mul(16);
         if bulk > plain { bulk } else { plain }
+    }
+
+    /// Bytes of large answers in memory at once, over all connections.
+    pub(super) const fn answer_bytes_max(&self) -> usize {
+        self.bulk_bytes_max.saturating_mul(2)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Every request is bounded: head, body, work and answer each have a time, the body a size, and
-//!    connections a number.
+//! 1. Every request is bounded: head, body, work and answer each have a time, body and answer a size, and
+//!    connections a number, in all and from one address.
 //! 2. Every error is problem+json (RFC 9457) with a stable `code`, whoever found it.
 //! 3. After a request to end, no server lives longer than three seconds, open streams included.
 //!
@@ -17,6 +17,8 @@ mod limits;
 mod listen;
 pub mod openapi;
 mod problem;
+mod room;
+mod roster;
 mod server;
 mod site;
 mod stall;
@@ -28,6 +30,7 @@ pub use json::{Json, answer, object_of};
 pub use limits::Limits;
 pub use listen::{BindError, bind};
 pub use problem::Problem;
+pub use room::Room;
 pub use server::{Peer, serve};
 pub use site::{Check, Site};
 

@@ -1,10 +1,13 @@
 //! The accept loop: connections, their number, and their end.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
 use axum::{
     Router,
     body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use hyper::{Request, body::Incoming, header, server::conn::http1, service::service_fn};
@@ -17,7 +20,11 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Limits, Problem, stall::Stalling};
+use super::{
+    Limits, Problem,
+    roster::{Roster, Seat},
+    stall::Stalling,
+};
 use crate::shutdown::Shutdown;
 
 /// Connections beyond the limit that are told so; still others are closed without a word.
@@ -65,7 +72,7 @@ pub async fn serve(
 struct Server {
     router: Router,
     busy: Router,
-    slots: Arc<Semaphore>,
+    roster: Roster,
     refusals: Arc<Semaphore>,
     limits: Limits,
     shutdown: Shutdown,
@@ -74,25 +81,33 @@ struct Server {
 
 impl Server {
     fn new(router: Router, limits: Limits, shutdown: Shutdown) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.connections_max));
-        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-        let (busy, connections) = (Router::new().fallback(busy), JoinSet::new());
-        Self { router, busy, slots, refusals, limits, shutdown, connections }
+        let (max, per_address_max) = (limits.connections_max, limits.connections_per_address_max);
+        Self {
+            router,
+            busy: Router::new().fallback(busy),
+            roster: Roster::new(max, per_address_max),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            limits,
+            shutdown,
+            connections: JoinSet::new(),
+        }
     }
 
     /// Serves a new connection if there is room for it.
     fn start(&mut self, stream: TcpStream, peer: SocketAddr) {
         let mut limits = self.limits.clone();
-        let (router, permit) = if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            (self.router.clone(), permit)
+        let address = peer.ip().to_canonical();
+        let is_local = stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == address);
+        let (router, place) = if let Some(seat) = self.roster.enter(address, is_local) {
+            (self.router.clone(), Place::Served(seat))
         } else if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             limits.header_time = limits.header_time.min(Duration::from_secs(1));
-            (self.busy.clone(), permit)
+            (self.busy.clone(), Place::Refused(permit))
         } else {
             return;
         };
         let shutdown = self.shutdown.clone();
-        self.connections.spawn(connection(stream, peer, router, limits, shutdown, permit));
+        self.connections.spawn(connection(stream, peer, router, limits, shutdown, place));
     }
 
     /// Waits for open connections, then cuts those that are left.
@@ -111,18 +126,42 @@ async fn busy() -> Response {
     ([(header::CONNECTION, "close")], problem).into_response()
 }
 
+/// What a connection holds for as long as it lasts.
+enum Place {
+    Served(Arc<Seat>),
+    Refused(#[allow(dead_code, reason = "counts as long as it is held")] OwnedSemaphorePermit),
+}
+
+impl Place {
+    const fn seat(&self) -> Option<&Arc<Seat>> {
+        match self {
+            Self::Served(seat) => Some(seat),
+            Self::Refused(_) => None,
+        }
+    }
+
+    /// Waits until somebody else needs the place.
+    async fn given_away(&self) {
+        match self.seat() {
+            Some(seat) => seat.cut().await,
+            None => pending().await,
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     limits: Limits,
     shutdown: Shutdown,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 ) {
     // Answers are written whole; waiting to fill a packet only delays them.
     drop(stream.set_nodelay(true));
     let io = TokioIo::new(Stalling::new(stream, limits.write_time));
-    let service = service_fn(move |request| call(router.clone(), request, peer));
+    let seat = place.seat();
+    let service = service_fn(|request| call(router.clone(), request, peer, seat.cloned()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
@@ -136,6 +175,7 @@ async fn connection(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = place.given_away() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection cut");
@@ -146,8 +186,34 @@ async fn call(
     mut router: Router,
     request: Request<Incoming>,
     peer: SocketAddr,
+    seat: Option<Arc<Seat>>,
 ) -> Result<Response, Infallible> {
+    let (caller, busy) = (seat.as_ref().map(|seat| seat.caller()), seat.map(|seat| seat.begin()));
+    if let Err(problem) = check_framing(request.headers()) {
+        return Ok(([(header::CONNECTION, "close")], problem).into_response());
+    }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    router.call(request).await
+    caller.and_then(|caller| request.extensions_mut().insert(caller));
+    let response = router.call(request).await?;
+    Ok(response.map(|body| match busy {
+        Some(busy) => busy.until_out(body),
+        None => body,
+    }))
+}
+
+/// Refuses a request that somebody on the way may have read in another way: with codings of its body
+/// that nobody takes off here, or for two hosts.
+fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|coding| !is_plain(coding)) || codings.next().is_some() {
+        let status = StatusCode::NOT_IMPLEMENTED;
+        let detail = "the only transfer coding of bodies is `chunked`, once";
+        return Err(Problem::new(status, "unsupported-transfer-coding", detail));
+    }
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Problem::malformed("bad-request", "the request names several hosts"));
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -36,6 +36,7 @@ use super::{
     inflow::{Allowance, linger, too_large},
     openapi::{Group, Operation, Outline, Routes, describe},
     problem::MEDIA_TYPE,
+    room::Answers,
 };
 use crate::shutdown::Shutdown;
 
@@ -62,6 +63,7 @@ pub struct Site {
     limits: Limits,
     shutdown: Shutdown,
     memory: Arc<Semaphore>,
+    answers: Arc<Answers>,
     ready: Ready,
     figures: Figures,
     description: Bytes,
@@ -80,6 +82,7 @@ impl Site {
         let memory_kib = limits.memory_bytes_max().div_ceil(1024).min(Semaphore::MAX_PERMITS);
         Self {
             role,
+            answers: Answers::new(&limits),
             limits,
             shutdown,
             memory: Arc::new(Semaphore::new(memory_kib)),
@@ -173,8 +176,10 @@ impl Site {
             requests: Mutex::default(),
         });
         let probes = probes().with_state(Arc::clone(&observer)).into_router();
+        let answers = Extension(Arc::clone(&self.answers));
         self.routes(probes)
             .router
+            .layer(answers)
             .fallback(unknown_path)
             .layer(from_fn_with_state(observer, observe))
     }
@@ -291,7 +296,11 @@ impl Bounds {
                 return Err(self.too_large());
             }
             bytes.extend_from_slice(&data);
-            self.reserve(bytes.len(), &mut memory)?;
+            if let Err(problem) = self.reserve(bytes.len(), &mut memory) {
+                drop((bytes, memory));
+                linger(body).await;
+                return Err(problem);
+            }
         }
         Ok((bytes.into(), memory))
     }

@@ -231,15 +231,75 @@ fn a_client_that_reads_nothing_is_cut() {
     assert_eq!(was_cut.recv_timeout(Duration::from_secs(10)), Ok(()));
 }
 
+/// One byte now and then is progress, and yet the answer is not out in a hundred years.
+#[test]
+fn a_client_that_reads_a_byte_now_and_then_is_cut() {
+    let limits = Limits { write_time: Duration::from_millis(400), ..quick() };
+    let (sender, was_cut) = mpsc::channel();
+    let large = move || {
+        let tell = Tell(sender.clone());
+        let chunks = futures_util::stream::iter((0..4096).map(move |_| {
+            let _held_by_the_answer = &tell;
+            Ok::<_, std::io::Error>(Bytes::from_static(&[0; 8192]))
+        }));
+        async { Body::from_stream(chunks) }
+    };
+    let server =
+        Running::start(limits, |site| site.routes(Router::new().route("/large", get(large))));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    while was_cut.recv_timeout(Duration::from_millis(20)).is_err() {
+        let mut some = [0; 512];
+        if stream.read(&mut some).is_err() {
+            break;
+        }
+    }
+    assert!(stream.read_to_end(&mut Vec::new()).is_ok_and(|len| len < 32 << 20));
+}
+
+#[test]
+fn a_body_in_other_codings_or_for_two_hosts_is_refused() {
+    let server = Running::start(quick(), |site| site.routes(echo()));
+    let send = |fields: &str| {
+        let head = format!("POST /v1/bytes HTTP/1.1\r\nhost: x\r\n{fields}\r\n0\r\n\r\n");
+        server.raw(&format!("{head}GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"))
+    };
+    let cases = [
+        ("transfer-encoding: gzip, chunked\r\n", 501, "unsupported-transfer-coding"),
+        ("transfer-encoding: chunked, chunked\r\n", 501, "unsupported-transfer-coding"),
+        ("host: y\r\n", 400, "bad-request"),
+    ];
+    for (fields, status, code) in cases {
+        // The rest of the connection is no part of the answer: it ends there.
+        let (got, body) = problem(&send(fields));
+        assert_eq!((got, &body["code"]), (status, &code.into()), "{fields}");
+    }
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_an_idle_connection() {
+    let limits = Limits { connections_max: 2, header_time: Duration::from_secs(30), ..quick() };
+    let server = Running::start(limits, |site| site.routes(echo()));
+    let mut idle: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for _ in 0..3 {
+        assert_eq!(server.client().post_bytes("/v1/bytes", b"new").unwrap(), b"new");
+    }
+    assert_eq!(read_to_end(&mut idle.remove(0)), "");
+}
+
 #[test]
 fn connections_beyond_the_limit_are_told_so() {
-    let limits = Limits { connections_max: 1, header_time: Duration::from_secs(5), ..quick() };
+    let limits = Limits { connections_max: 1, body_time: Duration::from_secs(30), ..quick() };
     let server = Running::start(limits, |site| site.routes(echo()));
-    let client = server.client();
-    assert_eq!(client.post_bytes("/v1/bytes", b"first").unwrap(), b"first");
+    let mut served = server.connect();
+    let head = "POST /v1/bytes HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n";
+    served.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    // The body is asked for: the request is under way.
+    served.read_exact(&mut [0; 25]).unwrap();
     let (status, body) = problem(&server.raw("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"));
     assert_eq!((status, &body["code"]), (503, &"too-many-connections".into()));
-    assert_eq!(client.post_bytes("/v1/bytes", b"still").unwrap(), b"still");
+    served.write_all(b"still").unwrap();
+    assert!(read_to_end(&mut served).ends_with("still"));
 }
 
 async fn failing() {

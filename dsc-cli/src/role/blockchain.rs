@@ -8,7 +8,7 @@ use axum::{body::Bytes, extract::State, response::Response};
 use dsc_lib::{
     address::Address,
     block::Header,
-    codec::{self, List},
+    codec,
     genesis::Chain,
     hash::Digest,
     ledger::{Archive, Maintained, Place, StoreError},
@@ -18,16 +18,14 @@ use dsc_lib::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Shared, binary, blocking, genesis,
+    Shared, blocking, genesis,
     query::{Asked, Id, Limit, Of, Which, bounded},
-    refused,
-    transport::BlockList,
-    view,
+    refused, view,
 };
 use crate::{
     clock::SystemClock,
     crash::{self, Point},
-    http::{Check, Json, Limits, Problem, Site},
+    http::{Check, Json, Limits, Problem, Room, Site},
     shutdown::Shutdown,
 };
 
@@ -157,9 +155,8 @@ async fn chain_genesis(State(server): State<Server>) -> Response {
     genesis(&server.chain)
 }
 
-async fn snapshot(State(server): State<Server>) -> Result<Response, Problem> {
-    let bytes = blocking(move || server.snapshot().map_err(|e| broken(&e))).await?;
-    Ok(binary(bytes))
+async fn snapshot(State(server): State<Server>, room: Room) -> Result<Response, Problem> {
+    room.binary(move || server.snapshot().map_err(|e| broken(&e))).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,18 +169,33 @@ struct From {
 async fn blocks(
     State(server): State<Server>,
     Asked(asked): Asked<From>,
+    room: Room,
 ) -> Result<Response, Problem> {
     server.reached(&asked).await;
-    let read = move || blockchain::blocks(&server.archive, asked.from).map_err(|e| broken(&e));
-    let listed: Result<Vec<_>, _> = blocking(read).await?.into_iter().map(List::new).collect();
-    let list = listed.and_then(BlockList::new).map_err(Problem::internal)?;
-    Ok(binary(codec::encode(&list)))
+    let read = move || {
+        let blocks = blockchain::blocks(&server.archive, asked.from).map_err(|e| broken(&e))?;
+        Ok(block_list(&blocks))
+    };
+    room.binary(read).await
+}
+
+/// The encoding of a [`BlockList`](super::transport::BlockList), made of whole blocks.
+fn block_list(blocks: &[Vec<u8>]) -> Vec<u8> {
+    let len: usize = blocks.iter().map(|block| 8 + block.len()).sum();
+    let mut bytes = Vec::with_capacity(8 + len);
+    bytes.extend((blocks.len() as u64).to_le_bytes());
+    for block in blocks {
+        bytes.extend((block.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(block);
+    }
+    bytes
 }
 
 /// The ids of what was confirmed from a height on; waits until something is.
 async fn confirmed(
     State(server): State<Server>,
     Asked(asked): Asked<From>,
+    room: Room,
 ) -> Result<Response, Problem> {
     server.reached(&asked).await;
     let read = move || {
@@ -191,7 +203,7 @@ async fn confirmed(
         let list = blockchain::confirmed(&server.archive, &server.chain, recent, asked.from);
         list.map(|list| codec::encode(&list)).map_err(|error| broken(&error))
     };
-    blocking(read).await.map(binary)
+    room.binary(read).await
 }
 
 async fn submit(
@@ -267,23 +279,28 @@ fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
 async fn block(
     State(server): State<Server>,
     Which(which): Which,
-) -> Result<Json<view::BlockView>, Problem> {
+    room: Room,
+) -> Result<Response, Problem> {
     let read = move || {
         let height = height_of(&server.archive, &which)?;
         let block = server.archive.block(height).map_err(|error| broken(&error))?;
         let block = block.ok_or_else(|| not_found(format_args!("block {which}")))?;
         Ok(view::BlockView::new(&server.chain, &block))
     };
-    blocking(read).await.map(Json)
+    room.json(read).await
 }
 
-async fn raw_block(State(server): State<Server>, Which(which): Which) -> Result<Response, Problem> {
+async fn raw_block(
+    State(server): State<Server>,
+    Which(which): Which,
+    room: Room,
+) -> Result<Response, Problem> {
     let read = move || {
         let height = height_of(&server.archive, &which)?;
         let bytes = server.archive.block_bytes(height).map_err(|error| broken(&error))?;
         bytes.ok_or_else(|| not_found(format_args!("block {which}")))
     };
-    blocking(read).await.map(binary)
+    room.binary(read).await
 }
 
 async fn transaction(

@@ -52,6 +52,8 @@ use crate::{
 
 /// Longest sleep of a driver before it looks again whether a request has changed what to do.
 const NAP: Duration = Duration::from_millis(100);
+/// How long a thread for work that blocks is kept for more of it: a burst leaves no threads behind.
+const IDLE_THREAD_TIME: Duration = Duration::from_secs(1);
 /// Pause before a role that is busy is looked at again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
@@ -228,6 +230,7 @@ impl Socket {
         let (limits, shutdown, router) = (limits.clone(), shutdown.clone(), site.into_router());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .thread_keep_alive(IDLE_THREAD_TIME)
             .enable_all()
             .build()
             .map_err(|error| Failure::other("runtime", error))?;

@@ -17,6 +17,7 @@ use super::describe::Hex;
 use crate::{
     config::Config,
     http::{Client, ClientError, object_of, openapi::describe},
+    memory,
 };
 
 /// Encoded blocks in one answer.
@@ -29,6 +30,13 @@ pub(crate) type TransactionList = List<Encoded, 0, BLOCK_TRANSACTIONS_MAX>;
 const SNAPSHOT_BYTES_MAX: u64 = SNAPSHOT_ACCOUNTS_MAX as u64 * 48 + (1 << 16);
 /// Bytes of the largest answer that holds blocks or their transactions.
 const BULK_BYTES_MAX: u64 = BLOCK_BYTES_MAX + (8 << 20);
+
+/// Bytes of a snapshot that is read at most where `allowance` bytes of RAM are to be had: to decode
+/// it takes several times as much, and not every server is what it says.
+const fn snapshot_bytes_max(allowance: u64) -> u64 {
+    let max = allowance / 4;
+    if max < SNAPSHOT_BYTES_MAX { max } else { SNAPSHOT_BYTES_MAX }
+}
 
 /// What a validator hands in, as JSON: the proof is hexadecimal. It takes no other names, on any
 /// level.
@@ -141,7 +149,8 @@ impl Transport {
     fn carry(&self, call: &Call) -> Result<Answer, ClientError> {
         Ok(match call {
             Call::Snapshot => {
-                Answer::Snapshot(self.blockchain.get_within("/v1/snapshot", SNAPSHOT_BYTES_MAX)?)
+                let max = snapshot_bytes_max(memory::allowance());
+                Answer::Snapshot(self.blockchain.get_within("/v1/snapshot", max)?)
             }
             Call::Blocks { from, wait } => Answer::Blocks(self.blocks(*from, *wait)?),
             Call::SubmitBlock(bytes) => {
@@ -248,6 +257,12 @@ mod tests {
         http::{Limits, Site, bind, serve},
         shutdown::Shutdown,
     };
+
+    #[test]
+    fn a_snapshot_has_to_fit_the_memory_of_the_machine() {
+        assert_eq!(snapshot_bytes_max(4 << 20), 1 << 20);
+        assert_eq!(snapshot_bytes_max(u64::MAX), SNAPSHOT_BYTES_MAX);
+    }
 
     /// Anybody may make accounts for nothing: no setting may keep roles from reading them all.
     #[test]

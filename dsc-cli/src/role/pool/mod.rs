@@ -28,14 +28,14 @@ use serde::{Deserialize, Serialize};
 
 use self::intake::{Holder, Intake};
 use super::{
-    Shared, binary, blocking, genesis,
+    Shared, blocking, genesis,
     query::{Asked, Id, Of},
     refused,
 };
 use crate::{
     crash::{self, Point},
     exit::Failure,
-    http::{Check, Json, Limits, Problem, Site, Token},
+    http::{Check, Json, Limits, Problem, Room, Site, Token},
     shutdown::Shutdown,
 };
 
@@ -205,13 +205,14 @@ struct Wanted {
 async fn take(
     State(server): State<Arc<Server>>,
     Asked(wanted): Asked<Wanted>,
+    room: Room,
 ) -> Result<Response, Problem> {
-    let bytes = blocking(move || {
+    let take = move || {
         let taken = server.shared.lock().take(wanted.height);
         crash::point(Point::PoolTaken);
         Ok(codec::encode_list(taken.iter().map(|transaction| transaction.bytes())))
-    });
-    bytes.await.map(binary)
+    };
+    room.binary(take).await
 }
 
 async fn next_sequence(
