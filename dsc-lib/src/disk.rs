@@ -278,18 +278,22 @@ impl Disk for Folder {
 
 /// Makes a folder, and those above it that are missing, so that they outlive a crash.
 fn make_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    make_folder(parent)?;
+    if !parent.is_dir() {
+        make_folder(parent)?;
+    }
     match fs::create_dir(path) {
-        // Unless somebody else has made it meanwhile.
+        Ok(()) => sync_folder(parent),
         Err(error) if !path.is_dir() => Err(error),
-        _ => sync_folder(parent),
+        // Whoever made it may have been killed before its name was on disk. A parent that is not
+        // ours to open was not changed by us.
+        Err(_) => match sync_folder(parent) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        },
     }
 }
 

@@ -38,7 +38,7 @@ pub const BLOCK_BYTES_MAX: u64 = 1 << 28;
 pub const GENESIS_BYTES_MAX: usize = 8 << 20;
 /// Most bytes in a network's name.
 pub const NETWORK_BYTES_MAX: usize = 32;
-const METRONOMES_MAX: usize = 16;
+pub(crate) const METRONOMES_MAX: usize = 16;
 const ACCOUNTS_MAX: usize = 100_000;
 const PARAMS_MAX: usize = 8;
 

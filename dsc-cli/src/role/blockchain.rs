@@ -245,7 +245,7 @@ fn refuse_ahead(got: Millis, now: Millis) -> Result<(), Problem> {
 }
 
 fn submit_problem(error: &SubmitError) -> Problem {
-    if let SubmitError::Equivocation(seen) = error {
+    if let SubmitError::Equivocation { seen, is_new: true } = error {
         let (first, second) = (seen.first.hash(), seen.second.hash());
         let (metronome, height) = (seen.first.metronome, seen.first.height);
         tracing::error!(%metronome, %height, %first, %second, "a metronome signed two blocks");

@@ -19,7 +19,10 @@ use thiserror::Error;
 use self::confirmed::Recent;
 pub use self::{
     confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed},
-    equivocation::{EQUIVOCATIONS_MAX, Equivocation, EquivocationFault, Evidence, EvidenceError},
+    equivocation::{
+        EQUIVOCATIONS_MAX, EQUIVOCATIONS_PER_KEY_MAX, Equivocation, EquivocationFault, Evidence,
+        EvidenceError,
+    },
 };
 
 use super::Refusal;
@@ -184,8 +187,13 @@ pub enum SubmitError {
     #[error(transparent)]
     Block(#[from] BlockError),
     /// Its metronome signed another block of its height, which is on the ledger.
-    #[error("the metronome {} signed another block of height {}", .0.second.metronome, .0.second.height)]
-    Equivocation(Box<Equivocation>),
+    #[error("the metronome {} signed another block of height {}", seen.second.metronome, seen.second.height)]
+    Equivocation {
+        /// Both headers.
+        seen: Box<Equivocation>,
+        /// Whether they are kept as evidence, and nothing was before of this height and key.
+        is_new: bool,
+    },
     /// This server could not store it: not the sender's fault.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -203,7 +211,7 @@ impl SubmitError {
         match self {
             Self::Decode(_) => Some(Refusal::new("not-canonical", self)),
             Self::Block(error) => Some(Refusal::new(error.code(), self)),
-            Self::Equivocation(_) => Some(Refusal::new("equivocation", self)),
+            Self::Equivocation { .. } => Some(Refusal::new("equivocation", self)),
             Self::Stale(_) | Self::Commit(CommitError::Stale(_)) => {
                 Some(Refusal::new("wrong-height", self))
             }
@@ -281,13 +289,14 @@ fn refused(
 ) -> Result<SubmitError, StoreError> {
     let Some(first) = archive.header(second.height)? else { return Ok(error.into()) };
     let equivocation = Equivocation { first, second };
-    if equivocation.verify(chain).is_err() {
+    // Anybody can send the same again for nothing: it costs as little.
+    let is_known = evidence.knows(&equivocation);
+    if !is_known && equivocation.verify(chain).is_err() {
         return Ok(error.into());
     }
-    evidence
-        .add(&equivocation)
-        .map_err(|source| StoreError::Io { action: "keep the evidence", source })?;
-    Ok(SubmitError::Equivocation(Box::new(equivocation)))
+    let kept = if is_known { Ok(false) } else { evidence.add(&equivocation) };
+    let is_new = kept.map_err(|source| StoreError::Io { action: "keep the evidence", source })?;
+    Ok(SubmitError::Equivocation { seen: Box::new(equivocation), is_new })
 }
 
 /// The blockchain server.

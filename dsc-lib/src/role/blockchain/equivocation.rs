@@ -6,7 +6,8 @@
 //! # Invariants
 //!
 //! 1. Nothing is kept that does not prove itself: nobody can be accused falsely.
-//! 2. What is kept is bounded, one for each height and key, and on disk before it is reported.
+//! 2. What is kept is bounded, one for each height and few for each key, so that one key that is
+//!    lost hides no other; and it is on disk before it is reported.
 //!
 //! The file is magic (8 bytes), CRC-32C (u32) of what follows, and the canonical list of
 //! equivocations; it is replaced as a whole.
@@ -24,13 +25,15 @@ use crate::{
     block::Header,
     codec::{self, List},
     disk::{Disk, Memory},
-    genesis::Chain,
+    genesis::{Chain, METRONOMES_MAX},
     ledger::{BlockError, check_origin},
     units::Height,
 };
 
-/// Most equivocations that are kept; further ones are refused as blocks all the same.
-pub const EQUIVOCATIONS_MAX: usize = 64;
+/// Most equivocations of one key that are kept; further ones are refused as blocks all the same.
+pub const EQUIVOCATIONS_PER_KEY_MAX: usize = 4;
+/// Most equivocations that are kept.
+pub const EQUIVOCATIONS_MAX: usize = EQUIVOCATIONS_PER_KEY_MAX * METRONOMES_MAX;
 const NAME: &str = "equivocations";
 const FRESH: &str = "equivocations.new";
 const MAGIC: &[u8; 8] = b"DSCEQUI\x01";
@@ -83,9 +86,11 @@ impl Equivocation {
         Ok(check_origin(chain, second)?)
     }
 
+    /// Whether these add nothing that somebody would have to know.
     fn is_known(&self, found: &[Self]) -> bool {
-        let (height, signer) = (self.first.height, self.first.metronome);
-        found.iter().any(|e| e.first.height == height && e.first.metronome == signer)
+        let same_key = found.iter().filter(|e| e.first.metronome == self.first.metronome);
+        let mut heights = same_key.clone().map(|e| e.first.height);
+        same_key.count() >= EQUIVOCATIONS_PER_KEY_MAX || heights.any(|h| h == self.first.height)
     }
 }
 
@@ -103,7 +108,8 @@ pub enum EvidenceError {
 
 /// The equivocations that a blockchain server has seen.
 pub struct Evidence {
-    disk: Box<dyn Disk>,
+    /// Held while it is written to, which nobody waits for who only asks.
+    disk: Mutex<Box<dyn Disk>>,
     found: Mutex<Vec<Equivocation>>,
 }
 
@@ -116,7 +122,7 @@ impl fmt::Debug for Evidence {
 impl Default for Evidence {
     /// Evidence that is gone when it is dropped.
     fn default() -> Self {
-        Self { disk: Box::new(Memory::default()), found: Mutex::default() }
+        Self { disk: Mutex::new(Box::new(Memory::default())), found: Mutex::default() }
     }
 }
 
@@ -131,7 +137,11 @@ impl Evidence {
         if found.iter().any(|equivocation| equivocation.verify(chain).is_err()) {
             return Err(EvidenceError::Damaged);
         }
-        Ok(Self { disk: Box::new(disk), found: Mutex::new(found) })
+        if !found.is_empty() {
+            // Whoever wrote it may have been killed before it was on disk.
+            write(&disk, &found)?;
+        }
+        Ok(Self { disk: Mutex::new(Box::new(disk)), found: Mutex::new(found) })
     }
 
     /// What was found, oldest first.
@@ -144,34 +154,38 @@ impl Evidence {
         self.found().len()
     }
 
-    /// Keeps what was found, which was verified. What is known of the height and the key already
-    /// is enough.
-    pub(super) fn add(&self, equivocation: &Equivocation) -> io::Result<()> {
-        let mut found = self.found();
-        if found.len() >= EQUIVOCATIONS_MAX || equivocation.is_known(&found) {
-            return Ok(());
-        }
-        let mut more = found.clone();
-        more.push(equivocation.clone());
-        self.write(&more)?;
-        *found = more;
-        Ok(())
+    /// Whether nothing more has to be known of this height and key.
+    pub(super) fn knows(&self, equivocation: &Equivocation) -> bool {
+        equivocation.is_known(&self.found())
     }
 
-    fn write(&self, found: &[Equivocation]) -> io::Result<()> {
-        let Ok(list) = List::<_, 0, EQUIVOCATIONS_MAX>::new(found.to_vec()) else { return Ok(()) };
-        let list = codec::encode(&list);
-        let sum = crc32c::crc32c(&list).to_le_bytes();
-        let file = self.disk.create(FRESH)?;
-        file.write_at(&[MAGIC, &sum[..], &list].concat(), 0)?;
-        file.sync()?;
-        self.disk.rename(FRESH, NAME)?;
-        self.disk.sync()
+    /// Keeps what was found, which was verified; says whether it is new.
+    pub(super) fn add(&self, equivocation: &Equivocation) -> io::Result<bool> {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut more = self.all();
+        if equivocation.is_known(&more) {
+            return Ok(false);
+        }
+        more.push(equivocation.clone());
+        write(&**disk, &more)?;
+        *self.found() = more;
+        Ok(true)
     }
 
     fn found(&self) -> MutexGuard<'_, Vec<Equivocation>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write(disk: &dyn Disk, found: &[Equivocation]) -> io::Result<()> {
+    let Ok(list) = List::<_, 0, EQUIVOCATIONS_MAX>::new(found.to_vec()) else { return Ok(()) };
+    let list = codec::encode(&list);
+    let sum = crc32c::crc32c(&list).to_le_bytes();
+    let file = disk.create(FRESH)?;
+    file.write_at(&[MAGIC, &sum[..], &list].concat(), 0)?;
+    file.sync()?;
+    disk.rename(FRESH, NAME)?;
+    disk.sync()
 }
 
 fn read(disk: &dyn Disk) -> Result<Vec<Equivocation>, EvidenceError> {
@@ -235,7 +249,7 @@ mod tests {
         let accepted = server.submit(&first).unwrap();
         for _ in 0..2 {
             let error = server.submit(&second).unwrap_err();
-            assert!(matches!(error, SubmitError::Equivocation(_)), "{error}");
+            assert!(matches!(error, SubmitError::Equivocation { .. }), "{error}");
             assert_eq!(error.refusal().unwrap().code, "equivocation");
         }
         assert_eq!(server.submit(&first).unwrap(), accepted, "the same block is no second one");
@@ -293,13 +307,17 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_bounded() {
+    fn one_key_hides_no_other() {
         let evidence = Evidence::default();
-        for height in 0..EQUIVOCATIONS_MAX as u64 + 3 {
-            evidence.add(&equivocation(height)).unwrap();
-            evidence.add(&equivocation(height)).unwrap();
+        for height in 0..EQUIVOCATIONS_PER_KEY_MAX as u64 + 3 {
+            let is_new = height < EQUIVOCATIONS_PER_KEY_MAX as u64;
+            assert_eq!(evidence.add(&equivocation(height)).unwrap(), is_new);
+            assert!(!evidence.add(&equivocation(height)).unwrap(), "one for each height");
         }
-        assert_eq!(evidence.count(), EQUIVOCATIONS_MAX);
+        assert_eq!(evidence.count(), EQUIVOCATIONS_PER_KEY_MAX);
+        let mut other = equivocation(0);
+        (other.first.metronome, other.second.metronome) = (address(&ALICE), address(&ALICE));
+        assert!(evidence.add(&other).unwrap());
     }
 
     /// Cut off at any operation, the file is what it was before or after, never less.
@@ -316,6 +334,11 @@ mod tests {
                     let after = Evidence::open(disk.crash(crash, keep), &chain()).unwrap().all();
                     let whole = evidence.all();
                     assert!(after == kept && crash < disk.operations() || after == whole);
+                    // What a start shows is on disk, whatever was so when its writer was killed.
+                    let killed = disk.killed(crash);
+                    let shown = Evidence::open(killed.clone(), &chain()).unwrap().all();
+                    let cut = killed.crash(killed.operations(), Keep::Nothing);
+                    assert_eq!(Evidence::open(cut, &chain()).unwrap().all(), shown);
                 }
             }
             kept = evidence.all();
@@ -346,7 +369,7 @@ mod tests {
         disk.fail(0, usize::MAX);
         assert!(matches!(server.submit(&second).unwrap_err(), SubmitError::Store(_)));
         disk.mend();
-        assert!(matches!(server.submit(&second).unwrap_err(), SubmitError::Equivocation(_)));
+        assert!(matches!(server.submit(&second).unwrap_err(), SubmitError::Equivocation { .. }));
         assert_eq!(server.evidence().count(), 1);
     }
 }

@@ -51,7 +51,8 @@ impl Drafting {
         let proposal = Proposal { proofs, transactions, time, epoch };
         let (block, left_out) = state.draft(proposal, &key)?;
         let bytes = Arc::new(block.to_bytes());
-        let kept = SignedBlock { height: block.header().height, hash: block.hash(), bytes };
+        let (height, parent) = (block.header().height, block.header().parent);
+        let kept = SignedBlock { height, hash: block.hash(), parent, bytes };
         signed.keep(kept.clone())?;
         let block = Arc::new(block);
         state.remember(&kept.bytes, block.clone());

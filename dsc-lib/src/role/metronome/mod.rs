@@ -30,6 +30,7 @@ use super::{
     work::{Finished, Job, Outcome, Work},
 };
 use crate::{
+    block::BlockHash,
     genesis::Chain,
     hash::Digest,
     keys::SecretKey,
@@ -105,6 +106,8 @@ pub struct Metronome {
     closed: Option<Candidates>,
     /// A round that was open ahead of the ledger. Its proofs count if the same round opens again.
     dropped: Option<Candidates>,
+    /// A block of which the ledger said that it has it, and which was not seen there yet.
+    unseen: Option<BlockHash>,
     validators: BTreeMap<(Miner, ProofKind), Validator>,
     left_out: Vec<LeftOut>,
     last_tick: Millis,
@@ -127,6 +130,7 @@ impl Metronome {
             open: None,
             closed: None,
             dropped: None,
+            unseen: None,
             validators: BTreeMap::new(),
             left_out: Vec::new(),
             last_tick: Millis(0),
@@ -277,21 +281,30 @@ impl Metronome {
 
     /// Goes on where the ledger is: with the block signed for its next height, if there is one.
     fn go_on(&mut self, now: Millis) {
-        let next = self.replica.next_height();
+        let (next, tip) = (self.replica.next_height(), self.replica.state().tip().hash);
         match self.signed.last() {
-            Some(kept) if kept.height == next => self.phase = Phase::Submitting(kept, None),
-            Some(kept) if kept.height > next => self.stay_behind(now, kept.height, next),
+            Some(kept) if kept.height == next && kept.parent == tip => {
+                if self.unseen == Some(kept.hash) {
+                    self.fail(
+                        now,
+                        format!("the ledger accepted block {next} and does not have it"),
+                    );
+                }
+                self.phase = Phase::Submitting(kept, None);
+            }
+            Some(kept) if kept.height >= next => self.stay_behind(now, kept.height, next),
             _ => self.open(now),
         }
     }
 
-    /// The ledger was put back: it misses blocks that this metronome signed, and none of their
-    /// heights is signed a second time.
+    /// The ledger was put back, or has other blocks: it misses some that this metronome signed, and
+    /// none of their heights is signed a second time.
     fn stay_behind(&mut self, now: Millis, signed: Height, next: Height) {
         self.phase = Phase::Following;
         let fault = format!(
-            "block {signed} was signed here and the ledger waits for block {next}: give it the \
-             blocks it lost, or take the record of signed blocks away if it was put back on purpose"
+            "block {signed} was signed here and does not follow the ledger, which waits for block \
+             {next}: give it the blocks it lost, or take the record of signed blocks away if it \
+             was put back on purpose"
         );
         self.fail(now, fault);
     }
@@ -300,6 +313,9 @@ impl Metronome {
     /// take, goes on with its proofs.
     fn open(&mut self, now: Millis) {
         self.phase = Phase::Open;
+        if self.unseen.take().is_some() {
+            self.fault = None;
+        }
         let round = *self.replica.state().round();
         let held = [&mut self.closed, &mut self.open, &mut self.dropped];
         let same = held.into_iter().find_map(|held| held.take_if(|c| c.round == round));
@@ -368,9 +384,12 @@ impl Metronome {
                 self.phase = Phase::Submitting(kept, Some(block));
             }
             Err(error) => {
-                (self.open, self.closed) = (None, None);
                 self.fail(now, error.to_string());
-                self.phase = Phase::Following;
+                // What was handed in counts when the same round is closed again.
+                self.drop_ahead();
+                if let DraftError::Block(_) = error {
+                    (self.closed, self.dropped) = (None, None);
+                }
             }
         }
     }
@@ -384,7 +403,7 @@ impl Metronome {
     ) {
         let unsettled = match answer {
             Ok(Answer::BlockAccepted(accepted)) if accepted.hash == kept.hash => {
-                return self.accepted(now, block.as_deref());
+                return self.accepted(now, &kept, block.as_deref());
             }
             Ok(Answer::Refused(refusal)) => {
                 self.fail(now, format!("the ledger refused block {}: {refusal}", kept.height));
@@ -399,12 +418,15 @@ impl Metronome {
     }
 
     /// The ledger has the block; one that was not checked here is followed like any other.
-    fn accepted(&mut self, now: Millis, block: Option<&CheckedBlock>) {
-        self.fault = None;
-        match block.map(|block| self.replica.apply(block)) {
-            Some(Ok(())) => self.open(now),
-            _ => self.drop_ahead(),
+    fn accepted(&mut self, now: Millis, kept: &SignedBlock, block: Option<&CheckedBlock>) {
+        if let Some(Ok(())) = block.map(|block| self.replica.apply(block)) {
+            self.fault = None;
+            return self.open(now);
         }
+        if self.unseen.replace(kept.hash) != Some(kept.hash) {
+            self.fault = None;
+        }
+        self.drop_ahead();
     }
 
     /// The block was not taken: the ledger is looked at before any round goes on.

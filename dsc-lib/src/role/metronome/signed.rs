@@ -41,6 +41,8 @@ pub struct SignedBlock {
     pub height: Height,
     /// Its hash.
     pub hash: BlockHash,
+    /// The block it follows.
+    pub parent: BlockHash,
     /// Its encoding.
     pub bytes: Arc<Vec<u8>>,
 }
@@ -103,6 +105,8 @@ impl LastSigned {
         if found.iter().all(|slot| *slot == Slot::Damaged) {
             return Err(SignedError::Damaged(first.clone(), second.clone()));
         }
+        // A name that is made later might not be on disk when its first block is.
+        names.iter().try_for_each(|name| make(&*disk, name))?;
         let held = Held::of(found);
         let found = held.last.as_ref().zip(names.get(other(held.slot)));
         if let Some((block, name)) = found {
@@ -113,9 +117,12 @@ impl LastSigned {
     }
 
     /// A record that is gone when it is dropped: for examples and tests.
+    ///
+    /// # Panics
+    ///
+    /// Never: memory does not fail.
     pub fn in_memory(chain: &Chain, key: &Address) -> Self {
-        let names = [0, 1].map(|slot| name_of(chain, key, slot));
-        Self { disk: Box::new(Memory::default()), names, held: Mutex::default() }
+        Self::open(Memory::default(), chain, key).expect("memory does not fail")
     }
 
     /// The block signed last.
@@ -198,18 +205,21 @@ fn name_of(chain: &Chain, key: &Address, slot: usize) -> String {
 
 /// Writes one slot where it is: of a torn one the sum does not fit, and the same bytes cannot tear.
 fn write(disk: &dyn Disk, name: &str, block: &[u8]) -> io::Result<()> {
-    let (file, is_new) = match disk.open(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (disk.create(name)?, true),
-        opened => (opened?, false),
-    };
+    let file = disk.open(name)?;
     let mut record = Vec::with_capacity(block.len().saturating_add(HEAD_LEN));
     record.extend_from_slice(MAGIC);
     record.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
     record.extend_from_slice(block);
     file.set_len(record.len() as u64)?;
     file.write_at(&record, 0)?;
-    file.sync()?;
-    if is_new { disk.sync() } else { Ok(()) }
+    file.sync()
+}
+
+fn make(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(name).map(drop),
+        opened => opened.map(drop),
+    }
 }
 
 fn read(disk: &dyn Disk, name: &str, chain: &Chain, key: &Address) -> io::Result<Slot> {
@@ -237,6 +247,6 @@ fn parse(record: &[u8], chain: &Chain, key: &Address) -> Option<SignedBlock> {
     if header.chain != chain.hash() || header.metronome != *key {
         return None;
     }
-    let (height, hash) = (header.height, header.hash());
-    Some(SignedBlock { height, hash, bytes: Arc::new(block.to_vec()) })
+    let (height, hash, parent) = (header.height, header.hash(), header.parent);
+    Some(SignedBlock { height, hash, parent, bytes: Arc::new(block.to_vec()) })
 }
