@@ -83,13 +83,23 @@ pub enum Keep {
     Some(u64),
 }
 
+/// How operations fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Failure {
+    #[default]
+    Error,
+    /// Only those that need room.
+    Full,
+    /// They are never done: the process is dead.
+    Death,
+}
+
 /// Which of a row of calls fail: `count` after the first `first`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     first: usize,
     count: usize,
-    /// Only those that need room.
-    full: bool,
+    failure: Failure,
 }
 
 impl Window {
@@ -114,21 +124,31 @@ impl Noted {
     /// Notes an operation that needs room or not; says whether it fails.
     fn note(&mut self, operation: Operation, needs_room: bool) -> io::Result<()> {
         let (number, failing) = (self.operations.len(), self.failing);
-        if !failing.has(number) || failing.full && !needs_room {
+        let failure = failing.failure;
+        if !failing.has(number) || failure == Failure::Full && !needs_room {
             self.operations.push(operation);
             return Ok(());
+        }
+        if failure == Failure::Death {
+            self.operations.push(Operation::Nothing);
+            return Err(told());
         }
         if let Operation::Sync { file } = &operation {
             self.doubtful.insert(*file);
         }
         self.operations.push(operation.failed(number as u64));
-        Err(if failing.full { io::ErrorKind::StorageFull.into() } else { told() })
+        Err(if failure == Failure::Full { io::ErrorKind::StorageFull.into() } else { told() })
+    }
+
+    /// Whether the process that used the disk is dead.
+    fn is_dead(&self) -> bool {
+        self.failing.failure == Failure::Death && self.failing.has(self.operations.len())
     }
 
     /// Counts a read; says whether it fails.
     fn read(&mut self) -> io::Result<()> {
         self.reads += 1;
-        if self.failing_reads.has(self.reads - 1) { Err(told()) } else { Ok(()) }
+        if self.is_dead() || self.failing_reads.has(self.reads - 1) { Err(told()) } else { Ok(()) }
     }
 }
 
@@ -167,21 +187,30 @@ impl NotingDisk {
 
     /// Lets `count` operations fail after the next `after`; a write that fails is half done.
     pub fn fail(&self, after: usize, count: usize) {
+        self.fail_so(after, count, Failure::Error);
+    }
+
+    fn fail_so(&self, after: usize, count: usize, failure: Failure) {
         let first = self.operations() + after;
-        self.noted().failing = Window { first, count, full: false };
+        self.noted().failing = Window { first, count, failure };
     }
 
     /// Lets those of `count` operations after the next `after` fail that need room, as on a full
     /// disk.
     pub fn fill(&self, after: usize, count: usize) {
-        let first = self.operations() + after;
-        self.noted().failing = Window { first, count, full: true };
+        self.fail_so(after, count, Failure::Full);
+    }
+
+    /// Lets nothing be done after the next `after` operations, as if the process were killed there:
+    /// what it wrote and did not sync is still to be read after [`NotingDisk::mend`].
+    pub fn kill(&self, after: usize) {
+        self.fail_so(after, usize::MAX, Failure::Death);
     }
 
     /// Lets `count` reads fail after the next `after`; opening and listing count as reads.
     pub fn fail_reads(&self, after: usize, count: usize) {
         let mut noted = self.noted();
-        noted.failing_reads = Window { first: noted.reads + after, count, full: false };
+        noted.failing_reads = Window { first: noted.reads + after, count, ..Window::default() };
     }
 
     /// Lets nothing fail any more.
@@ -303,6 +332,9 @@ impl DiskFile for NotingFile {
         let at = usize::try_from(offset).unwrap();
         let write = Operation::Write { file: self.number, offset: at, bytes: bytes.to_vec() };
         let grows = offset + bytes.len() as u64 > self.inner.size()?;
+        if noted.is_dead() {
+            return noted.note(write, grows);
+        }
         let done = noted.note(write, grows);
         let part = if done.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
         self.inner.write_at(part, offset)?;

@@ -146,12 +146,16 @@ impl Case {
     fn finish(mut self) {
         self.disk.mend();
         self.fault = Fault::None;
+        drop(self.open().unwrap());
+        (self.disk, self.promises) = self.promises.cut_off(&self.disk);
         let mut journal = self.open().unwrap();
         self.submit(&mut journal);
         assert!(self.unsynced.is_empty());
         self.end();
         self.retire(&mut journal);
         drop(journal);
+        drop(self.open().unwrap());
+        (self.disk, self.promises) = self.promises.cut_off(&self.disk);
         drop(self.open().unwrap());
     }
 }

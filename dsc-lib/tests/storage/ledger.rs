@@ -117,7 +117,7 @@ impl Case {
         let (count, promised) = (count_of(ledger), *self.promises.last());
         assert!(count >= promised, "{count} blocks of {promised}");
         assert!(count <= BLOCKS.len());
-        if self.fault != Fault::Reads {
+        if !self.fault.hinders_reading() {
             assert_eq!(ledger.recovery().rebuilt, None);
             check(ledger);
         }
@@ -172,6 +172,8 @@ impl Case {
     fn finish(mut self) {
         self.disk.mend();
         self.fault = Fault::None;
+        drop(self.open().unwrap());
+        (self.disk, self.promises) = self.promises.cut_off(&self.disk);
         let mut ledger = self.open().unwrap();
         for block in &BLOCKS[count_of(&ledger)..] {
             ledger.commit(block).unwrap();
@@ -182,6 +184,7 @@ impl Case {
         check(&ledger);
         ledger.verify(|_, _| {}).unwrap();
         drop(ledger);
+        (self.disk, self.promises) = self.promises.cut_off(&self.disk);
         let ledger = self.open().unwrap();
         assert_eq!(ledger.height().unwrap(), Some(Height(BLOCKS.len() as u64 - 1)));
     }

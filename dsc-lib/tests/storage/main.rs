@@ -36,23 +36,37 @@ enum Fault {
     None,
     Writes,
     Reads,
+    /// The process is killed: it neither writes nor reads any more.
+    Death,
+}
+
+impl Fault {
+    /// Whether it keeps files from being read.
+    fn hinders_reading(self) -> bool {
+        matches!(self, Self::Reads | Self::Death)
+    }
 }
 
 impl Fault {
     /// Lets `disk` fail, once or from then on, at one of the next `within` operations, or not.
     fn inject(disk: &NotingDisk, dice: &mut Dice, within: usize) -> Self {
         disk.mend();
+        let within = [4, within][dice.below(2)];
         let after = dice.below(within);
         let count = [1, 2, usize::MAX][dice.below(3)];
-        match dice.below(8) {
-            0..3 => Self::None,
-            3 | 4 => {
+        match dice.below(10) {
+            0 | 1 => Self::None,
+            2..5 => {
                 disk.fail(after, count);
                 Self::Writes
             }
             5 | 6 => {
                 disk.fill(after, count);
                 Self::Writes
+            }
+            7 | 8 => {
+                disk.kill(after);
+                Self::Death
             }
             _ => {
                 disk.fail_reads(after, count);
@@ -81,6 +95,13 @@ impl<T: Clone> Promises<T> {
 
     fn last(&self) -> &T {
         &self.told.last().expect("there is a first").1
+    }
+
+    /// Stops the machine now, and loses all that was not synced.
+    fn cut_off(&self, disk: &NotingDisk) -> (NotingDisk, Self) {
+        let left = NotingDisk::of(&disk.crash(disk.operations(), Keep::Nothing));
+        let promises = Self::new(&left, self.last().clone());
+        (left, promises)
     }
 
     /// Stops the machine at some moment since the last time: what is left, and what holds then.
