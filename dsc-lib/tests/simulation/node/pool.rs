@@ -61,8 +61,7 @@ impl World {
         if journal.torn().next().is_some() {
             self.counts.add("torn journal");
         }
-        let limits = if self.plan.has_small_pool { SMALL } else { Limits::default() };
-        let role = Some(Pool::new(self.chain(), limits));
+        let role = Some(Pool::new(self.chain(), limits(self.plan.has_small_pool)));
         self.pool = PoolNode { role, journal: Some(journal), ..PoolNode::default() };
         true
     }
@@ -178,13 +177,23 @@ impl World {
         let PoolNode { role: Some(pool), journal: Some(journal), .. } = &mut self.pool else {
             return;
         };
+        for index in 0..journal.unread() {
+            let held = journal.read(index).unwrap_or_default();
+            let ids: Vec<_> = held.iter().map(|one| one.id(&self.genesis.hash())).collect();
+            self.trace.note(self.now, format_args!("segment {index} holds {ids:?}"));
+        }
         if pool.restore(journal).is_err() {
             return self.counts.add("journal not read");
         }
-        self.judge.pool_restored(pool);
+        let max = limits(self.plan.has_small_pool).transactions_max;
+        self.judge.pool_restored(pool, max, &mut self.counts);
         self.pool.is_restored = true;
         self.counts.add("journal taken in");
     }
+}
+
+fn limits(is_small: bool) -> Limits {
+    if is_small { SMALL } else { Limits::default() }
 }
 
 fn hold(
