@@ -39,6 +39,7 @@ const NAMES: &[&str] = &[
     "journal not read",
     "journal taken in",
     "torn journal",
+    "crowded out at a start",
     "submission not stored",
     "torn block cut off",
     "stored, not acknowledged, kept",

@@ -160,11 +160,20 @@ impl Judge {
     }
 
     /// The pool has taken in what it had on disk.
-    pub(crate) fn pool_restored(&self, pool: &mut Pool) {
+    ///
+    /// A pool that is full may find no room for some of it: the journal does not say what had been
+    /// evicted, and that comes back as well.
+    pub(crate) fn pool_restored(&self, pool: &mut Pool, max: usize, counts: &mut Counts) {
+        let is_full = pool.counts().submitted + pool.counts().unconfirmed >= max as u64;
         for id in self.held.iter().filter(|_| !self.is_pool_misled) {
             let held = &self.acknowledged_once[id];
             let is_there = pool.status(id).is_some();
-            if !is_there && !has_passed(held, pool.replica().state()) {
+            if is_there || has_passed(held, pool.replica().state()) {
+                continue;
+            }
+            if is_full {
+                counts.add("crowded out at a start");
+            } else {
                 let why = pool.submit(held.clone());
                 panic!("the pool lost {id}, which it had acknowledged; now it says {why:?}");
             }

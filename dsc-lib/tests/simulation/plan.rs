@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use dsc_lib::{proof::ENGINE_COUNT, units::Millis};
+use dsc_lib::{mempool::Limits, proof::ENGINE_COUNT, units::Millis};
 
 use crate::{
     clock::Skew,
@@ -17,6 +17,16 @@ use crate::{
 
 /// How long faults and adversaries go on.
 pub(crate) const FAULTY: Millis = Millis(60_000);
+
+/// What a pool may hold: few enough that a flood fills it.
+const SMALL: Limits = Limits {
+    transactions_max: 24,
+    bytes_max: 1 << 20,
+    per_sender_max: 10,
+    gap_max: 16,
+    expiry_max: 64,
+    finished_max: 16,
+};
 
 /// Roles that others call.
 pub(crate) const SERVERS: [Node; 3] = [Node::Blockchain, Node::Pool, Node::Metronome];
@@ -36,7 +46,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<(Millis, Fault)>,
     /// Whether all roles are in one process, and so share what one of them has checked.
     pub(crate) is_one_process: bool,
-    pub(crate) has_small_pool: bool,
+    /// What the pool may hold.
+    pub(crate) pool: Limits,
     /// Whether the metronome is given a higher lease number at each start.
     pub(crate) has_leases: bool,
     /// Whether the ledger's index is written after every block.
@@ -84,7 +95,7 @@ impl Plan {
             skew,
             faults: draw_faults(random),
             is_one_process: random.coin(),
-            has_small_pool: random.coin(),
+            pool: if random.coin() { SMALL } else { Limits::default() },
             has_leases: random.coin(),
             is_eager: random.coin(),
             acts,

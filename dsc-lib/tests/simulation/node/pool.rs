@@ -6,7 +6,7 @@
 use std::{io, mem, sync::Arc};
 
 use dsc_lib::{
-    mempool::{Limits, journal::Journal},
+    mempool::journal::Journal,
     role::{
         Answer, Call, Lost, Refusal,
         pool::{Outcome, Pool},
@@ -17,16 +17,6 @@ use dsc_lib::{
 use crate::{
     event::{Asked, Caller, Event, Node},
     world::World,
-};
-
-/// Few enough that a flood fills it.
-const SMALL: Limits = Limits {
-    transactions_max: 24,
-    bytes_max: 1 << 20,
-    per_sender_max: 10,
-    gap_max: 16,
-    expiry_max: 64,
-    finished_max: 16,
 };
 
 /// The pool, while it is up.
@@ -61,8 +51,7 @@ impl World {
         if journal.torn().next().is_some() {
             self.counts.add("torn journal");
         }
-        let limits = if self.plan.has_small_pool { SMALL } else { Limits::default() };
-        let role = Some(Pool::new(self.chain(), limits));
+        let role = Some(Pool::new(self.chain(), self.plan.pool));
         self.pool = PoolNode { role, journal: Some(journal), ..PoolNode::default() };
         true
     }
@@ -178,10 +167,16 @@ impl World {
         let PoolNode { role: Some(pool), journal: Some(journal), .. } = &mut self.pool else {
             return;
         };
+        for index in 0..journal.unread() {
+            let held = journal.read(index).unwrap_or_default();
+            let ids: Vec<_> = held.iter().map(|one| one.id(&self.genesis.hash())).collect();
+            self.trace.note(self.now, format_args!("segment {index} holds {ids:?}"));
+        }
         if pool.restore(journal).is_err() {
             return self.counts.add("journal not read");
         }
-        self.judge.pool_restored(pool);
+        let max = self.plan.pool.transactions_max;
+        self.judge.pool_restored(pool, max, &mut self.counts);
         self.pool.is_restored = true;
         self.counts.add("journal taken in");
     }
