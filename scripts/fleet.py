@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 
 STOP_SECONDS = 10
-READY_SECONDS = 60
+READY_SECONDS = 120
 COMMAND_SECONDS = 300
 # Below the ports that Linux gives to outgoing connections.
 PORTS = range(20_000, 32_000)
