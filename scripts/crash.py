@@ -43,8 +43,9 @@ BATCH = 10
 # Transactions that a wallet signs at once.
 PORTION = 500
 CYCLES_A_CHECK = 10
-# Longest time until a step is come to, until the chain goes on, until the pool is empty.
-STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 60, 60, 90
+# Longest time until a step is come to, until the chain goes on, until the pool is empty: seconds,
+# but for a machine that has fifty other things to do.
+STEP_SECONDS, GROW_SECONDS, DRAIN_SECONDS = 180, 180, 180
 # Longest time between the beginning of a cycle and a random kill, and until the start after it.
 DELAY_SECONDS, DOWN_SECONDS = 1.0, 0.7
 # How many of those are killed once more while they start, and until when.

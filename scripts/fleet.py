@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 
 STOP_SECONDS = 10
-READY_SECONDS = 60
+READY_SECONDS = 120
 COMMAND_SECONDS = 300
 # Below the ports that Linux gives to outgoing connections.
 PORTS = range(20_000, 32_000)
@@ -64,10 +64,17 @@ def fetch(url, data=None):
 
 
 def answer(url):
-    """Returns the JSON that a GET is answered with."""
-    status, body = fetch(url)
+    """Returns the JSON that a GET is answered with; on a busy machine that may take a while."""
+    status, body = poll(f"an answer from {url}", READY_SECONDS, lambda: try_to_fetch(url))
     check(status == 200, f"{url}: status {status}, {body[:500]}")
     return json.loads(body)
+
+
+def try_to_fetch(url):
+    try:
+        return fetch(url)
+    except OSError:
+        return None
 
 
 def poll(what, seconds, attempt):
