@@ -113,7 +113,7 @@ fn a_block_wrong_in_any_field_is_refused() {
     attack("blocks wrong in one field each, signed by an authorised metronome", |network| {
         let frozen = Frozen::new(network);
         let state = network.state();
-        let key = &ACCOUNTS[6];
+        let key = &ACCOUNTS[5];
         let sequence = state.account(&address(key)).sequence;
         let (_, payment) = network.payer(key)(sequence, address(key), 1, FEE);
         let proofs = miners.mine(&state);

@@ -124,15 +124,17 @@ fn asking(
     let is_over = is_over.clone();
     thread::spawn(move || {
         let (mut client, mut notes, mut count) = (first, Notes::default(), 0);
-        while !is_over.load(Ordering::Relaxed) {
+        loop {
             ask(&client, &mut notes);
+            if is_over.load(Ordering::Relaxed) {
+                return notes;
+            }
             count += 1;
             if count % REQUESTS_PER_CONNECTION == 0 {
                 client = Client::new(client.base(), PATIENCE, PATIENCE, 1 << 20).unwrap();
             }
             thread::sleep(PAUSE);
         }
-        notes
     })
 }
 
