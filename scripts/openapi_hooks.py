@@ -5,6 +5,7 @@ import os
 import schemathesis
 from hypothesis import strategies as st
 
+from fleet import fetch
 from verify_chain import bech32m
 
 # A long poll waits as long as it is told; here it answers soon, whatever number is drawn.
@@ -33,6 +34,20 @@ schemathesis.openapi.format("dsc-address", addresses)
 schemathesis.openapi.media_type(
     "application/octet-stream",
     st.one_of(known, known.flatmap(cut), known.flatmap(flipped), st.binary(max_size=1024)))
+
+
+@schemathesis.check
+def what_is_acknowledged_is_known(_context, response, case):
+    """The pool knows the transactions that it says it holds."""
+    if case.operation.label != "POST /v1/transactions" or response.status_code != 200:
+        return
+    outcomes = response.json()
+    # A brief answer names only what was rejected.
+    for outcome in outcomes if isinstance(outcomes, list) else []:
+        if outcome["outcome"] != "rejected":
+            url = response.request.url.split("?")[0]
+            status, _ = fetch(f"{url}/{outcome['id']}")
+            assert status == 200, f"{outcome['id']} is held and not known"
 
 
 @schemathesis.hook
