@@ -291,15 +291,15 @@ fn a_newcomer_takes_the_place_of_an_idle_connection() {
 fn connections_beyond_the_limit_are_told_so() {
     let limits = Limits { connections_max: 1, body_time: Duration::from_secs(30), ..quick() };
     let server = Running::start(limits, |site| site.routes(echo()));
-    let mut served = server.connect();
+    let mut busy = server.connect();
     let head = "POST /v1/bytes HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n";
-    served.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    busy.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
     // The body is asked for: the request is under way.
-    served.read_exact(&mut [0; 25]).unwrap();
+    busy.read_exact(&mut [0; 25]).unwrap();
     let (status, body) = problem(&server.raw("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"));
     assert_eq!((status, &body["code"]), (503, &"too-many-connections".into()));
-    served.write_all(b"still").unwrap();
-    assert!(read_to_end(&mut served).ends_with("still"));
+    busy.write_all(b"still").unwrap();
+    assert!(read_to_end(&mut busy).ends_with("still"));
 }
 
 async fn failing() {

@@ -219,25 +219,6 @@ impl NotingDisk {
         (noted.failing, noted.failing_reads) = (Window::default(), Window::default());
     }
 
-    /// The disk for the next process when this one is killed after the first `operations`: all that
-    /// was written is there, in the system's memory, and what was not synced still is not.
-    #[must_use]
-    pub fn killed(&self, operations: usize) -> Self {
-        let operations = self.noted().operations[..operations].to_vec();
-        let (mut names, mut files) = (BTreeMap::new(), 0);
-        for operation in &operations {
-            match operation {
-                Operation::Create { file, .. } => files = files.max(file + 1),
-                Operation::Rename { .. } | Operation::Remove { .. } => {}
-                _ => continue,
-            }
-            rename(&mut names, operation);
-        }
-        let memory = Image::of(&operations).into_memory(Keep::Everything);
-        let noted = Noted { operations, names, files, ..Noted::default() };
-        Self { memory, noted: Arc::new(Mutex::new(noted)) }
-    }
-
     /// The disk as a crash after the first `operations` leaves it.
     pub fn crash(&self, operations: usize, keep: Keep) -> Memory {
         Image::of(&self.noted().operations[..operations]).into_memory(keep)

@@ -334,14 +334,25 @@ mod tests {
                     let after = Evidence::open(disk.crash(crash, keep), &chain()).unwrap().all();
                     let whole = evidence.all();
                     assert!(after == kept && crash < disk.operations() || after == whole);
-                    // What a start shows is on disk, whatever was so when its writer was killed.
-                    let killed = disk.killed(crash);
-                    let shown = Evidence::open(killed.clone(), &chain()).unwrap().all();
-                    let cut = killed.crash(killed.operations(), Keep::Nothing);
-                    assert_eq!(Evidence::open(cut, &chain()).unwrap().all(), shown);
                 }
             }
             kept = evidence.all();
+        }
+    }
+
+    /// Whatever was on disk when its writer was killed, what the next start shows is on disk.
+    #[test]
+    fn evidence_that_is_shown_outlives_a_crash() {
+        for operations in 0..8 {
+            let disk = NotingDisk::default();
+            let evidence = Evidence::open(disk.clone(), &chain()).unwrap();
+            disk.kill(operations);
+            let is_killed = evidence.add(&equivocation(0)).is_err();
+            disk.mend();
+            let shown = Evidence::open(disk.clone(), &chain()).unwrap().all();
+            assert!(is_killed || shown.len() == 1);
+            let cut = disk.crash(disk.operations(), Keep::Nothing);
+            assert_eq!(Evidence::open(cut, &chain()).unwrap().all(), shown);
         }
     }
 
