@@ -11,7 +11,6 @@
     reason = "tests want a panic"
 )]
 
-#[cfg(feature = "ledger")]
 pub mod disk;
 #[cfg(feature = "ledger")]
 pub mod readers;

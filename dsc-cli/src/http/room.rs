@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. Large answers are bounded in bytes over all connections, and only a few are made at once.
-//! 2. One address of another machine holds its share of them at most, or one answer.
+//! 2. One address of another machine holds its share of them at most, or one answer; all of them
+//!    together leave a share to this machine, whose roles follow each other.
 //! 3. Nobody waits for others to take their answers: who finds no room may ask again.
 
 use std::{
@@ -62,12 +63,11 @@ impl Answers {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held_by(&self, address: IpAddr) -> u32 {
-        self.held().get(&address).copied().unwrap_or_default()
-    }
-
     fn is_share_spent(&self, address: IpAddr) -> bool {
-        self.held_by(address) >= self.kib_max / SHARES
+        let (held, share) = (self.held(), self.kib_max / SHARES);
+        let own = held.get(&address).copied().unwrap_or_default();
+        let all: u32 = held.values().sum();
+        own >= share || all >= self.kib_max - share
     }
 }
 
@@ -240,6 +240,15 @@ mod tests {
         drop(first);
         assert!(answer(&there, MIB).await.is_some());
         assert!(there.answers.held().len() == 1, "who holds nothing is not remembered");
+    }
+
+    #[tokio::test]
+    async fn other_machines_leave_a_share_to_this_one() {
+        let [here, there, elsewhere] = rooms();
+        let third = Room { address: Some(IpAddr::from([192, 0, 2, 3])), ..here.clone() };
+        let _held = [answer(&there, 5 * MIB).await.unwrap(), answer(&third, MIB).await.unwrap()];
+        assert!(answer(&elsewhere, MIB).await.is_none());
+        assert!(answer(&here, 2 * MIB).await.is_some());
     }
 
     #[tokio::test]

@@ -56,6 +56,7 @@ impl Roster {
     /// Takes a connection in, if there is room for it. One of this machine itself counts for the
     /// whole only: every role of a machine, and a proxy before it, has the same address.
     pub(super) fn enter(&self, address: IpAddr, is_local: bool) -> Option<Arc<Seat>> {
+        let address = party(address);
         let mut entries = lock(&self.entries);
         let count = entries.by_address.get(&address).copied().unwrap_or_default();
         if !is_local && count >= self.per_address_max {
@@ -73,6 +74,17 @@ impl Roster {
         drop(entries);
         let caller = Caller((!is_local).then_some(address));
         Some(Arc::new(Seat { entries: self.entries.clone(), number, caller, cut }))
+    }
+}
+
+/// Whoever has an address of IPv6 has all others with its first 64 bits.
+fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -216,6 +228,16 @@ mod tests {
         drop(seats);
         assert!(roster.enter(THERE, false).is_some(), "who goes makes room");
         assert!(lock(&roster.entries).by_address.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let roster = Roster::new(10, 2);
+        let of = |text: &str| roster.enter(text.parse().unwrap(), false);
+        let _seats = ["2001:db8::1", "2001:db8::2"].map(|text| of(text).unwrap());
+        assert!(of("2001:db8::3").is_none());
+        assert!(of("2001:db8:0:1::3").is_some());
+        assert!(["::ffff:192.0.2.1", "::ffff:192.0.2.2"].map(of).iter().all(Option::is_some));
     }
 
     #[test]
