@@ -5,6 +5,18 @@
 //! What must hold is in `judge.rs`, what can go wrong in `plan.rs`. The same seed gives the same
 //! run, event by event.
 //!
+//! Whether the simulation finds anything was tried by breaking one rule at a time in a copy; the seeds
+//! are the first, from 0 on, that noticed:
+//!
+//! 1. the journal does not sync what it appends: 1
+//! 2. the block log does not sync: 1
+//! 3. the metronome drafts again at a height it has signed for: 1
+//! 4. the wallet believes an inclusion without checking it: 1
+//! 5. the metronome takes the acceptance of another block for that of its own: 4
+//! 6. a block's time may be its parent's: 6
+//! 7. the signatures of transactions are not checked: 7
+//! 8. a lease number may be lower than the parent's: 17
+//!
 //! `scripts/simulate N` runs many seeds, and says how to see all that happens in one that fails. It
 //! sets `DSC_SIMULATION_SEEDS=FROM..TO` and `DSC_SIMULATION_TRACE=1`.
 
