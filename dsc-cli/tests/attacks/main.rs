@@ -9,7 +9,7 @@
 //!    from before.
 //!
 //! How long honest clients waited is printed, not judged: see `scripts/attack`, which runs each
-//! attack for longer and writes the table of docs/reliability.md.
+//! attack for longer and writes the table of docs/attacks.md.
 #![cfg(target_os = "linux")]
 
 mod attack;
