@@ -9,9 +9,10 @@ are killed (SIGKILL) and started again: at random moments, all at once, while th
 they come to a step that `dsc crash-points` names. Then:
 
 1. The chain goes on: it is two blocks longer within a bound, after every cycle.
-2. What was acknowledged is on the chain exactly once, or has ended for a stated reason.
+2. What was acknowledged is on the chain exactly once, or has expired; all of it is good, so none is
+   rejected.
 3. A block that a reader saw is the block at its height for ever.
-4. The metronome has signed one block of each height.
+4. The metronome has signed one block of each height, and what its disk has is what the ledger has.
 5. verify_chain.py accepts the chain, and comes to the supply and state that the server reports.
 
 2 to 5 are checked every few cycles and at the end, when the pool has run empty. Without --random
@@ -34,6 +35,7 @@ from audit import Audit
 from fleet import Failed, Fleet, answer, check, document, fetch, main, poll
 from load import Reader, Sender, Wallet, address
 from roles import NAMES, PROOFS, Roles
+from signed import Signed
 
 SCRIPTS = Path(__file__).resolve().parent
 VARIABLE = "DSC_CRASH_AT"
@@ -144,6 +146,7 @@ class Harness:
         self.senders = [Sender(self.roles.url("pool"), wallet, options.rate / SENDERS, BATCH)
                         for wallet in wallets]
         self.sent, self.acknowledged, self.ended, self.slowest = 0, 0, {}, 0
+        self.signed, self.compared = Signed(), 0
         for worker in (self.reader, *self.senders):
             worker.start()
 
@@ -205,6 +208,8 @@ class Harness:
 
     def launch(self, name, environment=None):
         self.restarts += 1
+        if name == "metronome":
+            self.signed.note(self.fleet.folder / "data-metronome" / "metronome" / "signed")
         self.roles.launch(name, environment)
 
     def go_on(self, before):
@@ -237,6 +242,7 @@ class Harness:
         self.check_blocks()
         doubled = answer(f"{self.roles.url('blockchain')}/v1/equivocations")
         check(doubled == [], f"the metronome signed two blocks of one height: {doubled}")
+        self.compared += self.signed.compare(self.roles.url("blockchain"))
         for sender in self.senders:
             self.check_transactions(sender)
 
@@ -290,6 +296,8 @@ class Harness:
             check(identity in self.audit.heights,
                   f"{identity} is not on the chain, and its sequence is said to be used")
         self.ended |= sender.ended
+        rejected = [told for told in self.ended.values() if "expired" not in told]
+        check(not rejected, f"good transactions were rejected: {rejected[:3]}")
         self.acknowledged += len(sender.acknowledged)
         sender.acknowledged, sender.used, sender.ended, sender.sent = [], [], {}, 0
 
@@ -324,6 +332,7 @@ class Harness:
         print(f"{self.sent} transactions sent, {resent} sent again without an answer, {again} sent "
               f"again on purpose; {self.acknowledged} acknowledgements checked, {len(self.ended)} "
               f"ended otherwise {sorted(set(self.ended.values()))}")
+        print(f"{self.compared} blocks on the killed metronome's disk were those of the ledger")
         print(f"{len(self.reader.blocks)} blocks seen by the reader; at most {self.slowest:.1f} s "
               f"until the chain went on")
         print(f"verified: {json.dumps(verified)}")

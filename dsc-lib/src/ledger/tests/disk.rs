@@ -232,6 +232,7 @@ fn every_byte_of_the_log_is_checked() {
         let mut files = files.clone();
         files[log].1[place] ^= 0x40;
         if let Ok(ledger) = open(disk_of(&files)) {
+            assert_eq!(ledger.recovery().torn, None, "byte {place}: nothing is cut off");
             assert!(ask(&ledger, &blocks).is_err(), "byte {place}");
         }
     }
