@@ -222,29 +222,43 @@ fn hand_ins_without_number_leave_room_for_others() {
     let chain = network::shared().as_ref().unwrap().chain.clone();
     let mut miners = Miners::new(&chain);
     attack("64 clients with 100 wrong memory proofs each", |network| {
-        let (round, entries) = solved(network, &mut miners);
+        let (_, entries) = solved(network, &mut miners);
         let entry = entries.last().unwrap();
         let mut bytes = entry.proof.bytes.clone();
         *bytes.last_mut().unwrap() ^= 1;
         let proof = Proof { kind: entry.proof.kind, bytes };
-        let wrong = ProofEntry { miner: entry.miner, proof };
-        let flood = || {
-            let client = client(&network.metronome);
-            let mut height = round.height;
-            for number in 0..100 {
-                if number % 10 == 0 {
-                    height = network.round().height;
-                }
-                let body = body(height, &wrong);
-                let sent = client.post_json::<_, Value>("/v1/proofs", &body);
-                let Err(ClientError::Problem(problem)) = sent else { panic!("{sent:?}") };
-                assert!(is_refused(&problem.code), "{problem}");
+        flood(network, &ProofEntry { miner: entry.miner, proof }, 0);
+    });
+}
+
+/// As many of a round that is not open, which cost no verification: what is left is the traffic.
+#[test]
+fn late_hand_ins_without_number_leave_room_for_others() {
+    let chain = network::shared().as_ref().unwrap().chain.clone();
+    let mut miners = Miners::new(&chain);
+    attack("64 clients with 100 memory proofs of another round each", |network| {
+        let (_, entries) = solved(network, &mut miners);
+        flood(network, entries.last().unwrap(), 1000);
+    });
+}
+
+/// Hands `entry` in from 64 clients, for the height `ahead` of the open round.
+fn flood(network: &Network, entry: &ProofEntry, ahead: u64) {
+    let flood = || {
+        let client = client(&network.metronome);
+        let mut height = Height(0);
+        for number in 0..100 {
+            if number % 10 == 0 {
+                height = Height(network.round().height.0 + ahead);
             }
-        };
-        thread::scope(|scope| {
-            for _ in 0..64 {
-                scope.spawn(flood);
-            }
-        });
+            let sent = client.post_json::<_, Value>("/v1/proofs", &body(height, entry));
+            let Err(ClientError::Problem(problem)) = sent else { panic!("{sent:?}") };
+            assert!(is_refused(&problem.code), "{problem}");
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(flood);
+        }
     });
 }
