@@ -280,6 +280,7 @@ mod tests {
     fn every_wrong_length_is_named() {
         assert_eq!(decode::<u64>(&[0; 7]), Err(DecodeError::Truncated { len: 7 }));
         assert_eq!(decode::<u64>(&[0; 9]), Err(DecodeError::Trailing { count: 1 }));
+        assert_eq!(decode_bounded::<u64>(&[0; 8], 8), Ok(0));
         let found = decode_bounded::<u64>(&[0; 9], 8);
         assert_eq!(found, Err(DecodeError::TooLong { len: 9, max: 8 }));
         assert_eq!(found.unwrap_err().to_string(), "9 bytes are more than the 8 allowed");

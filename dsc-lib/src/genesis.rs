@@ -514,6 +514,13 @@ mod tests {
     fn targets_are_within_their_limits() {
         let limits = |min, max| TargetLimits { min: Target(min), max: Target(max) };
         for (index, entry) in ENGINES.iter().enumerate() {
+            for (target, limits) in [(1, limits(1, 9)), (9, limits(1, 9)), (5, limits(5, 5))] {
+                let mut genesis = genesis();
+                engine(&mut genesis, index, |engine| {
+                    (engine.target, engine.limits) = (Target(target), limits);
+                });
+                assert!(genesis.check().is_ok(), "{target}");
+            }
             for (target, limits) in
                 [(0, limits(0, 9)), (1, limits(2, 9)), (9, limits(1, 8)), (5, limits(6, 4))]
             {

@@ -292,6 +292,22 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_is_what_is_left_or_nothing() {
+        assert_eq!(Amount(3).checked_sub(Amount(2)), Some(Amount(1)));
+        assert_eq!(Amount(3).checked_sub(Amount(3)), Some(Amount::ZERO));
+        assert_eq!(Amount(2).checked_sub(Amount(3)), None);
+    }
+
+    #[test]
+    fn difficulty_is_the_logarithm_of_tries() {
+        for bits in [0_u8, 1, 20, 40] {
+            let found = Target::for_tries(1 << bits).difficulty_bits();
+            assert!((found - f64::from(bits)).abs() < 1e-6, "{found} for {bits}");
+        }
+        assert!((Target(0).difficulty_bits() - 64.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn scaled_order_is_exact_at_the_ends() {
         let (high, low) = (Quality(u64::MAX), Quality(u64::MAX - 1));
         let order = low.compare_scaled(Target::MAX, high, Target::MAX);

@@ -10,6 +10,7 @@ use dsc_lib::{
     block::{Block, Header},
     codec::List,
     genesis::Chain,
+    hash::Digest,
     ledger::{CheckedBlock, Ledger, State},
     proof::{
         Challenge, Fingerprint, Miner, NoProgress, ProofEntry, Resources, find, space::PAGE_LEN,
@@ -48,6 +49,7 @@ fn main() -> Outcome {
     texts()?;
     configurations()?;
     wire(&ledger, &block)?;
+    requests()?;
     scripts()
 }
 
@@ -153,14 +155,58 @@ fn wire(ledger: &Ledger, block: &CheckedBlock) -> Outcome {
     bodies()
 }
 
+/// Requests to the servers by number: blockchain, pool, metronome, monitor.
+fn requests() -> Outcome {
+    let (of, id) = (address(&ALICE).to_text(Prefix::Development), Digest([7; 32]));
+    let get = [
+        (0, "accounts", format!("/v1/accounts/{of}")),
+        (0, "history", format!("/v1/accounts/{of}/transactions?before_height=9&limit=5")),
+        (0, "blocks", "/v1/blocks?from=0&wait=10".into()),
+        (0, "block", "/v1/blocks/0".into()),
+        (0, "raw", "/v1/blocks/tip/raw".into()),
+        (0, "confirmed", "/v1/confirmed?from=0".into()),
+        (0, "info", "/v1/info".into()),
+        (0, "snapshot", "/v1/snapshot".into()),
+        (0, "proof", format!("/v1/transactions/{id}/proof")),
+        (1, "pending", "/v1/pending?height=1".into()),
+        (1, "next", format!("/v1/accounts/{of}")),
+        (1, "where", format!("/v1/transactions/{id}")),
+        (2, "round", format!("/v1/round?after=0&challenge={id}&wait=1")),
+        (2, "status", "/v1/status".into()),
+        (3, "report", "/v1/report".into()),
+        (3, "events", "/v1/events".into()),
+        (3, "metrics", "/metrics".into()),
+    ];
+    for (role, name, target) in get {
+        request(role, name, &format!("GET {target}"), b"")?;
+    }
+    let sent = encode(&List::<_, 0, 4>::new(vec![pay(&ALICE, 0, address(&BOB), 5), several()])?);
+    request(1, "submit", "POST /v1/transactions?brief=true", &sent)?;
+    let faucet = format!(r#"{{"address":"{}"}}"#, address(&BOB));
+    request(1, "faucet", "POST /v1/faucet", faucet.as_bytes())?;
+    request(2, "hand-in", "POST /v1/proofs", hand_in().as_bytes())?;
+    request(2, "stop", "POST /v1/stop", b"")
+}
+
+fn request(role: u8, name: &str, line: &str, body: &[u8]) -> Outcome {
+    let json = body.starts_with(b"{");
+    let kind = if json { "application/json" } else { "application/octet-stream" };
+    let head = format!("{line}\ncontent-type: {kind}\n\n");
+    write("http", name, &[&[role], head.as_bytes(), body].concat())
+}
+
+/// What a validator without a proof hands in.
+fn hand_in() -> String {
+    let (of, fingerprint) = (address(&ALICE), Fingerprint([1; 16]));
+    format!(
+        r#"{{"height":1,"miner":{{"address":"{of}","fingerprint":"{fingerprint}"}},"kind":"work",
+            "attempts":2,"spent":3,"footprint":{{"ram_bytes":4,"disk_bytes":5}}}}"#
+    )
+}
+
 /// Short bodies, as people would write them.
 fn bodies() -> Outcome {
-    let miner =
-        format!(r#"{{"address":"{}","fingerprint":"{}"}}"#, address(&ALICE), Fingerprint([1; 16]));
-    let hand_in = format!(
-        r#"{{"height":1,"miner":{miner},"kind":"work","attempts":2,"spent":3,"footprint":{{"ram_bytes":4,"disk_bytes":5}}}}"#
-    );
-    write("json", "hand-in", hand_in.as_bytes())?;
+    write("json", "hand-in", hand_in().as_bytes())?;
     for (name, body) in [
         ("account", r#"{"balance":"12.5","sequence":3}"#),
         ("refusal", r#"{"code":"no-round","reason":"there is none"}"#),

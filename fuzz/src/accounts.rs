@@ -19,7 +19,7 @@ use dsc_lib::{
     transaction::{
         CheckedTransaction, Draft, Encoded, Payment, Payments, Transaction, TransactionError,
     },
-    units::{Amount, Height, Millis, Target},
+    units::{Amount, Height, Millis, Quality, Target},
 };
 
 use crate::script::Script;
@@ -150,8 +150,8 @@ fn spent(transaction: &Transaction) -> u128 {
     paid.chain([transaction.fee]).map(|amount| u128::from(amount.units())).sum()
 }
 
-/// Blocks of any transactions: the ledger takes, leaves out and ends with what the model does, and a
-/// block that it drafts passes its own check, unless it is changed and signed again.
+/// Blocks of any transactions: the ledger takes, leaves out and ends with what the model does, and
+/// a block that it drafts passes its own check, unless it is changed and signed again.
 pub fn accounts(data: &[u8]) {
     let mut script = Script::new(data);
     // Signing costs ten times what the rest does, so most runs take senders for granted.
@@ -184,10 +184,15 @@ fn step(script: &mut Script<'_>, signed: bool, state: &mut State, model: &mut Mo
     if parent == u64::MAX {
         return; // No block has a time after the last one there is.
     }
+    let missed = winner.as_ref().is_some_and(|entry| {
+        let [target, ..] = state.round().targets;
+        !target.is_met_by(Quality(quality(state, entry)))
+    });
     let Ok((block, left_out)) = state.draft(proposal, &METRONOME) else {
-        assert!(epoch < before, "nothing else is wrong with the proposal");
+        assert!(epoch < before || missed, "nothing else is wrong with the proposal");
         return;
     };
+    assert!(!missed, "the proof is not good enough");
     assert!(epoch >= before && block.header().time > state.tip().time);
     follow(state, model, &candidates, winner.as_ref(), (&block, &left_out));
     if signed {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use dsc_lib::{
-    codec::encode,
+    block::Header,
+    codec::{decode_first, encode},
     disk::{Disk, Memory},
     hash::Digest,
     ledger::{Ledger, OpenOptions, Recovery, State},
@@ -359,10 +360,10 @@ static SLOTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let disk = Memory::default();
     let key = address(&METRONOME);
     let signed = LastSigned::open(disk.clone(), &chain(), &key).expect("memory does not fail");
-    for (height, bytes) in [&BLOCKS_SIGNED[0], &BLOCKS_SIGNED[2]].into_iter().enumerate() {
-        let hash = Digest([height as u8; 32]);
-        let block =
-            SignedBlock { height: Height(height as u64), hash, bytes: Arc::new(bytes.clone()) };
+    for block in [&BLOCKS_SIGNED[0], &BLOCKS_SIGNED[2]] {
+        let (header, _) = decode_first::<Header>(block).expect("a block begins with its header");
+        let (height, hash, parent) = (header.height, header.hash(), header.parent);
+        let block = SignedBlock { height, hash, parent, bytes: Arc::new(block.clone()) };
         signed.keep(block).expect("memory does not fail");
     }
     disk.list().expect("memory does not fail")

@@ -13,6 +13,7 @@ mod command {
 }
 mod accounts;
 mod files;
+mod http;
 mod keys;
 mod ledger;
 mod numbers;
@@ -30,6 +31,7 @@ pub use accounts::accounts;
 use command::{config, duration};
 pub use dsc_lib::codec::encode;
 pub use files::{journal, signed, store};
+pub use http::http;
 pub use keys::{key_file, text};
 pub use ledger::{block, export, genesis, snapshot, transaction};
 pub use numbers::numbers;

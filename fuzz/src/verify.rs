@@ -195,12 +195,12 @@ fn bent(script: &mut Script<'_>, good: &InclusionProof, leaves: &[Digest]) -> In
 /// What `e` is raised by is public, so a signature under a modulus of known factors can be made for
 /// any padded message: this is the prime of the 2048-bit MODP group (RFC 3526).
 static PRIME: LazyLock<BigUint> = LazyLock::new(|| {
-    let digits = "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08\
-        798e3404ddef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5c\
-        b6f406b7edee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf0598da48361c55d39a69163f\
-        a8fd24cf5f83655d23dca3ad961c62f356208552bb9ed529077096966d670c354e4abc9804f1746c08ca18217c32905e\
-        462e36ce3be39e772c180e86039b2783a2ec07a28fb5c55df06f4c52c9de2bcbf6955817183995497cea956ae515d226\
-        1898fa051015728e5a8aacaa68ffffffffffffffff";
+    let digits = "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a\
+        08798e3404ddef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed\
+        6b0bff5cb6f406b7edee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf0598da4836\
+        1c55d39a69163fa8fd24cf5f83655d23dca3ad961c62f356208552bb9ed529077096966d670c354e4abc9804f1\
+        746c08ca18217c32905e462e36ce3be39e772c180e86039b2783a2ec07a28fb5c55df06f4c52c9de2bcbf69558\
+        17183995497cea956ae515d2261898fa051015728e5a8aacaa68ffffffffffffffff";
     BigUint::parse_bytes(digits.as_bytes(), 16).expect("hexadecimal digits")
 });
 

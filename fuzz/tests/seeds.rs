@@ -10,6 +10,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("configuration", dsc_fuzz::configuration),
     ("export", dsc_fuzz::export),
     ("genesis", dsc_fuzz::genesis),
+    ("http", dsc_fuzz::http),
     ("inclusion", dsc_fuzz::inclusion),
     ("journal", dsc_fuzz::journal),
     ("json", dsc_fuzz::json),

@@ -284,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn half_as_many_as_there_is_room_for_are_never_forgotten() {
+        let checker = checker();
+        let all = checker.check_all(encoded(&(0..4).map(signed).collect::<Vec<_>>()));
+        let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+        let leaves: Vec<_> = all.iter().map(|transaction| transaction.leaf()).collect();
+        let mut memory = Memory::new(8);
+        memory.remember(all.iter().map(|transaction| &**transaction));
+        assert!(memory.recall(&leaves).iter().all(Option::is_some));
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_newest_stay() {
         let checker = checker();
         let all = checker.check_all(encoded(&(0..9).map(signed).collect::<Vec<_>>()));

@@ -225,9 +225,11 @@ mod tests {
 
     #[test]
     fn a_signed_draft_checks_and_keeps_what_it_says() {
-        let transaction = plain().sign(&CHAIN, &ALICE);
+        let memo = Memo::new(b"rent".to_vec()).unwrap();
+        let transaction = Draft { memo, ..plain() }.sign(&CHAIN, &ALICE);
         let checked = transaction.check(&CHAIN).unwrap();
         assert_eq!(checked.id(), transaction.id(&CHAIN));
+        assert_eq!(checked.memo(), b"rent");
         assert_eq!(checked.sender(), address(&ALICE));
         assert_eq!(checked.spent(), coins(3));
         assert_eq!(checked.bytes(), codec::encode(&transaction));

@@ -118,6 +118,7 @@ mod tests {
 
     #[test]
     fn too_many_are_refused_before_any_is_read() {
+        assert_eq!(read(&[&list(5)]).1, Ok(()));
         let found = read(&[&list(6)]).1.unwrap_err();
         assert_eq!(found.to_string(), "6 elements, expected 0 to 5");
     }

@@ -26,6 +26,14 @@ fn grow(
 }
 
 #[test]
+fn a_supply_that_balances_do_not_add_up_to_is_noticed() {
+    let mut state = State::genesis(chain());
+    assert!(state.supply_holds());
+    state.supply = coins(1);
+    assert!(!state.supply_holds());
+}
+
+#[test]
 fn the_winner_gets_reward_and_fees() {
     let mut state = State::genesis(chain());
     let mut miners = Miners::new(&chain());

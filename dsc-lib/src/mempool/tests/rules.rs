@@ -456,6 +456,30 @@ fn what_the_ledger_leaves_unpaid_is_rejected_from_the_end() {
 }
 
 #[test]
+fn what_costs_just_what_is_left_stays() {
+    let mut f = fixture();
+    f.add(plan(0, 0, 5));
+    let rest = Plan { amount: BALANCE - 6 - 5, ..plan(0, 1, 5) };
+    let kept = f.add(rest);
+    let taken = f.take(0);
+    f.advance(taken[..1].to_vec());
+    assert_eq!(f.status(rest), Some(Status::Submitted));
+    assert_eq!(f.take_ids(1), [kept]);
+}
+
+#[test]
+fn senders_without_pending_transactions_are_forgotten() {
+    let mut f = fixture();
+    assert_eq!(f.pool.limits().gap_max, 4);
+    f.add(plan(0, 0, 5));
+    f.add(Plan { expires: 0, ..plan(1, 0, 1) });
+    let taken = f.take(0);
+    f.advance(taken[..1].to_vec());
+    assert_eq!(f.pool.counts().expired, 1);
+    assert!(f.pool.senders.is_empty());
+}
+
+#[test]
 fn the_ledger_has_the_last_word_about_a_rejected_one() {
     let mut f = fixture();
     let rejected = plan(0, 0, 100);
@@ -479,7 +503,8 @@ fn the_first_to_finish_is_forgotten_first() {
     for id in [second, third] {
         assert_eq!(f.pool.status(&id), Some(Status::Confirmed { height: Height(0) }));
     }
-    assert_eq!((f.pool.counts().confirmed, f.pool.counts().rejected), (3, 0));
+    let counts = f.pool.counts();
+    assert_eq!((counts.confirmed, counts.rejected, counts.finished), (3, 0, 2));
     assert_eq!(f.insert(plans[0]).unwrap_err().code(), "sequence-used");
 }
 
