@@ -75,6 +75,23 @@ impl PoolError {
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::TooFarAhead { .. } | Self::SenderFull { .. } | Self::Full { .. })
     }
+
+    /// How a transaction that was held before has ended by this; none if the ledger may yet come to
+    /// allow it, which says of coins and heights what was so long ago if it was put back.
+    pub(super) fn end(&self) -> Option<End> {
+        match *self {
+            Self::SequenceUsed { got: sequence, .. } => {
+                Some(End::Rejected(Rejection::SequenceUsed { sequence }))
+            }
+            Self::SequenceTaken { by, .. } => Some(End::Rejected(Rejection::Replaced { by })),
+            Self::Expired { expires, .. } => Some(End::Expired(expires)),
+            Self::TooFarAhead { .. }
+            | Self::ExpiresTooLate { .. }
+            | Self::InsufficientFunds { .. }
+            | Self::SenderFull { .. }
+            | Self::Full { .. } => None,
+        }
+    }
 }
 
 /// Why a transaction that had been taken will not be confirmed.

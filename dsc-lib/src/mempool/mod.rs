@@ -20,8 +20,12 @@
 //! before all that do not: it may never pay. One that was handed out is not evicted and not
 //! replaced, as it may well be confirmed.
 //!
+//! What was acknowledged before a restart and is refused after it may wait beside what is pending: see
+//! [`Mempool::restore`].
+//!
 //! Checked by the unit tests, among them a comparison with a simple model.
 
+mod deferred;
 mod error;
 mod finished;
 mod index;
@@ -38,8 +42,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{error::PoolError, rate::FeeRate};
+pub use self::{deferred::Restored, error::PoolError, rate::FeeRate};
 use self::{
+    deferred::{Deferred, place_of},
     error::{End, Rejection},
     finished::Finished,
     index::{Head, Index, Sender},
@@ -169,6 +174,7 @@ pub struct Mempool {
     senders: HashMap<Address, Sender>,
     index: Index,
     finished: Finished,
+    deferred: Deferred,
     tip: Option<Height>,
     /// The height the next block to follow should have.
     next: Height,
@@ -178,9 +184,16 @@ pub struct Mempool {
 impl Mempool {
     /// An empty pool.
     pub fn new(limits: Limits) -> Self {
-        let (senders, index, finished) =
-            (HashMap::new(), Index::default(), Finished::new(limits.finished_max));
-        Self { limits, senders, index, finished, tip: None, next: Height(0), arrivals: 0 }
+        Self {
+            limits,
+            senders: HashMap::new(),
+            index: Index::default(),
+            finished: Finished::new(limits.finished_max),
+            deferred: Deferred::default(),
+            tip: None,
+            next: Height(0),
+            arrivals: 0,
+        }
     }
 
     /// The limits.
@@ -206,12 +219,25 @@ impl Mempool {
         if let Some(status) = self.known(&id) {
             return Ok(Inserted::Duplicate(status));
         }
+        let evicted = self.take_in(transaction, state)?;
+        let evicted = evicted.iter().map(|pending| pending.transaction.id()).collect();
+        Ok(Inserted::Added { evicted })
+    }
+
+    /// Takes one that is not pending; returns what made room for it.
+    fn take_in(
+        &mut self,
+        transaction: Arc<CheckedTransaction>,
+        state: &State,
+    ) -> Result<Vec<Pending>, PoolError> {
         self.tip = self.tip.max(state.height());
+        let (id, place) = (transaction.id(), place_of(&transaction));
         let account = state.account(&transaction.sender());
         self.check(&transaction, &account, state.round().height)?;
         let evicted = self.add(transaction, account.sequence)?;
         self.finished.forget(&id);
-        Ok(Inserted::Added { evicted })
+        self.replace_deferred(place, id);
+        Ok(evicted)
     }
 
     /// What makes a transaction a duplicate.
@@ -231,8 +257,10 @@ impl Mempool {
         self.check_sequence(transaction.sequence(), base)?;
         self.check_expiry(transaction.expires(), next)?;
         let rival = sender.and_then(|s| s.queue.get(transaction.sequence()));
-        if let Some(rival) = rival {
-            check_rival(transaction, rival)?;
+        let is_handed = rival.is_some_and(|rival| rival.handed.is_some());
+        let waiting = self.deferred.at(transaction.sender(), transaction.sequence());
+        if let Some(rival) = rival.map(|rival| &rival.transaction).or(waiting) {
+            check_rival(transaction, rival, is_handed)?;
         }
         let count = sender.map_or(0, |sender| sender.queue.count());
         if rival.is_none() && count >= self.limits.per_sender_max {
@@ -270,7 +298,7 @@ impl Mempool {
         &mut self,
         transaction: Arc<CheckedTransaction>,
         base: u64,
-    ) -> Result<Vec<TransactionId>, PoolError> {
+    ) -> Result<Vec<Pending>, PoolError> {
         let (id, address) = (transaction.id(), transaction.sender());
         let (rate, arrival) = (FeeRate::of(&transaction), self.arrivals);
         self.arrivals = self.arrivals.saturating_add(1);
@@ -294,7 +322,7 @@ impl Mempool {
             self.reject(pending, Rejection::Evicted);
             self.drop_if_empty(pending.transaction.sender());
         }
-        Ok(evicted.iter().map(|pending| pending.transaction.id()).collect())
+        Ok(evicted)
     }
 
     /// Takes out the worst until the limits are kept; the ends are still to be recorded.
@@ -390,6 +418,7 @@ impl Mempool {
         for address in self.index.handed_until(height) {
             self.change(address, |queue| queue.release_lost(height));
         }
+        self.advance_deferred(block, state_after);
     }
 
     /// Follows an account whose sender has transactions in a block.
@@ -464,6 +493,9 @@ impl Mempool {
     /// Where a transaction is, if it is pending or has ended and is still remembered.
     pub fn status(&self, id: &TransactionId) -> Option<Status> {
         let Some((address, sequence)) = self.index.ids.get(id) else {
+            if self.deferred.find(id).is_some() {
+                return Some(Status::Submitted);
+            }
             return self.finished.find(id).map(Status::from);
         };
         let pending = self.senders.get(address)?.queue.get(*sequence)?;
@@ -471,9 +503,11 @@ impl Mempool {
         Some(pending.handed.map_or(Status::Submitted, unconfirmed))
     }
 
-    /// A pending transaction.
+    /// A transaction that is pending, or waits to be again.
     pub fn find(&self, id: &TransactionId) -> Option<&Arc<CheckedTransaction>> {
-        let (address, sequence) = self.index.ids.get(id)?;
+        let Some((address, sequence)) = self.index.ids.get(id) else {
+            return self.deferred.find(id);
+        };
         Some(&self.senders.get(address)?.queue.get(*sequence)?.transaction)
     }
 
@@ -481,7 +515,11 @@ impl Mempool {
     /// ledger nor pending.
     pub fn next_sequence(&self, address: &Address, state: &State) -> u64 {
         let end = self.senders.get(address).map_or(0, |sender| sender.queue.end());
-        end.max(state.account(address).sequence)
+        let mut next = end.max(state.account(address).sequence);
+        while self.deferred.at(*address, next).is_some() {
+            next = next.saturating_add(1);
+        }
+        next
     }
 
     /// The pending transactions of a sender in sequence.
@@ -500,10 +538,11 @@ impl Mempool {
     /// Figures.
     pub fn counts(&self) -> Counts {
         let (Index { ids, bytes, handed_count, .. }, totals) = (&self.index, &self.finished.totals);
+        let held = (ids.len() as u64).saturating_add(self.deferred.len() as u64);
         Counts {
-            submitted: (ids.len() as u64).saturating_sub(*handed_count),
+            submitted: held.saturating_sub(*handed_count),
             unconfirmed: *handed_count,
-            bytes: *bytes,
+            bytes: bytes.saturating_add(self.deferred.bytes()),
             confirmed: totals.confirmed,
             rejected: totals.rejected,
             expired: totals.expired,
@@ -522,11 +561,15 @@ struct Room {
 }
 
 /// Whether the transaction may take the place of the pending one with its sequence.
-fn check_rival(transaction: &CheckedTransaction, rival: &Pending) -> Result<(), PoolError> {
-    if rival.handed.is_none() && FeeRate::of(transaction).outbids(rival.rate) {
+fn check_rival(
+    transaction: &CheckedTransaction,
+    rival: &CheckedTransaction,
+    is_handed: bool,
+) -> Result<(), PoolError> {
+    if !is_handed && FeeRate::of(transaction).outbids(FeeRate::of(rival)) {
         return Ok(());
     }
-    let (sequence, by) = (rival.sequence(), rival.transaction.id());
+    let (sequence, by) = (rival.sequence(), rival.id());
     Err(PoolError::SequenceTaken { sequence, by })
 }
 

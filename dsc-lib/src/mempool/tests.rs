@@ -1,3 +1,4 @@
 mod chain;
+mod deferred;
 mod model;
 mod rules;

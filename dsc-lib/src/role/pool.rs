@@ -5,6 +5,8 @@
 //! 1. A transaction is checked, signature included, before it is held.
 //! 2. The pool learns of confirmations from the ledger, never from the metronome, so nothing is
 //!    dropped because a message was lost.
+//! 3. Of what its journal holds nothing is dropped unless no later block can take it, however old
+//!    the ledger is that the pool was shown at its start.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -14,7 +16,7 @@ use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
     genesis::Chain,
-    mempool::{Counts, Inserted, Limits, Mempool, Status, journal::Journal},
+    mempool::{Counts, Inserted, Limits, Mempool, Restored, Status, journal::Journal},
     transaction::{CheckedTransaction, Transaction, TransactionId},
     units::{Height, Millis},
 };
@@ -72,6 +74,29 @@ impl Outcome {
     }
 }
 
+/// What became of the records of a journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestoredCounts {
+    /// Pending.
+    pub pending: u64,
+    /// Refused by the ledger as it is now; they wait until it has gone on.
+    pub waiting: u64,
+    /// On the ledger, expired or otherwise over.
+    pub ended: u64,
+}
+
+impl RestoredCounts {
+    fn add(&mut self, restored: Restored) {
+        let count = match restored {
+            Restored::Pending => &mut self.pending,
+            Restored::Waiting => &mut self.waiting,
+            Restored::Ended => &mut self.ended,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
 /// The sequence an address should use next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextSequence {
@@ -120,8 +145,9 @@ impl Pool {
         }
     }
 
-    /// Takes in what a journal holds, which was acknowledged before; what the ledger has meanwhile
-    /// is refused and so forgotten. The pool must have followed the ledger.
+    /// Takes in what a journal holds, which was acknowledged before. What no later block can take has
+    /// ended and is forgotten; what the ledger refuses for now, as one does that was put back, stays in
+    /// the journal and waits until the ledger has gone on. The pool must have followed the ledger.
     ///
     /// Of several with one sender and sequence the last counts: whatever was before it had given
     /// way, and would now keep its place from it.
@@ -129,7 +155,7 @@ impl Pool {
     /// # Errors
     ///
     /// What the disk says; then it is to be tried again.
-    pub fn restore(&mut self, journal: &mut Journal) -> io::Result<()> {
+    pub fn restore(&mut self, journal: &mut Journal) -> io::Result<RestoredCounts> {
         let chain = self.replica.state().chain().clone();
         let mut last = HashMap::new();
         for index in 0..journal.unread() {
@@ -137,16 +163,21 @@ impl Pool {
                 last.insert(place_of(&encoded.decode()), encoded.id(&chain.hash()));
             }
         }
+        let mut counts = RestoredCounts::default();
         for index in 0..journal.unread() {
             let checked = chain.checker().check_all(journal.read(index)?).into_iter().flatten();
-            let counts = |one: &Arc<CheckedTransaction>| {
+            let is_last = |one: &Arc<CheckedTransaction>| {
                 last.get(&(one.sender(), one.sequence())) == Some(&one.id())
             };
-            let held = checked.filter(counts).filter_map(|one| self.submit(one).held_id());
-            let held: Vec<_> = held.collect();
-            journal.adopt(index, held.into_iter());
+            let ids = checked.filter(is_last).filter_map(|one| {
+                let id = one.id();
+                let restored = self.mempool.restore(one, self.replica.state());
+                counts.add(restored);
+                (restored != Restored::Ended).then_some(id)
+            });
+            journal.adopt(index, ids.collect::<Vec<_>>().into_iter());
         }
-        Ok(())
+        Ok(counts)
     }
 
     /// Transactions for the block at `height`, best first. Asking again gives them again.
@@ -239,9 +270,25 @@ impl Active for Pool {
 mod tests {
     use super::*;
     use crate::{
-        disk::Memory,
-        testing::{ALICE, BOB, address, chain, checked, coins, draft},
+        disk::{Disk, Memory},
+        ledger::{CheckedBlock, State},
+        testing::{ALICE, BOB, CAROL, address, chain, checked, coins, draft, next_block},
     };
+
+    /// What a disk holds of a journal to which these were appended.
+    fn journal_of(acknowledged: &[Arc<CheckedTransaction>]) -> Arc<Memory> {
+        let disk = Arc::new(Memory::default());
+        Journal::open(disk.clone()).unwrap().append(acknowledged).unwrap();
+        disk
+    }
+
+    fn follow(pool: &mut Pool, block: &CheckedBlock) {
+        pool.answer(Millis(0), Ok(Answer::Blocks(vec![block.to_bytes()])));
+        while let Some(work) = pool.replica.work() {
+            pool.finish(Millis(0), work.run());
+        }
+        assert_eq!(pool.fault(), None);
+    }
 
     /// The first was evicted before the second came; nothing says so in the journal.
     #[test]
@@ -250,12 +297,56 @@ mod tests {
         let state = pool.replica().state();
         let pay = |fee| draft(0, address(&BOB), coins(1), coins(fee)).sign(&chain().hash(), &ALICE);
         let [evicted, held] = [2, 1].map(|fee| checked(state, pay(fee)));
-        let disk = Arc::new(Memory::default());
-        let mut journal = Journal::open(disk.clone()).unwrap();
-        journal.append(&[evicted.clone(), held.clone()]).unwrap();
-        drop(journal);
+        let disk = journal_of(&[evicted.clone(), held.clone()]);
         pool.restore(&mut Journal::open(disk).unwrap()).unwrap();
         assert_eq!(pool.status(&evicted.id()), None);
         assert_eq!(pool.status(&held.id()), Some(Status::Submitted));
+    }
+
+    /// Carol was paid in a block that the ledger has lost, or a lagging server does not show, when
+    /// the pool starts again with a payment of hers that it had acknowledged.
+    #[test]
+    fn a_payment_acknowledged_before_the_ledger_was_put_back_is_held_until_it_is_forward_again() {
+        let mut state = State::genesis(chain());
+        let sign = |key, sequence, to, amount| {
+            draft(sequence, to, coins(amount), coins(0)).sign(&chain().hash(), key)
+        };
+        let funds = next_block(&state, vec![], vec![sign(&ALICE, 0, address(&CAROL), 9)]);
+        state.apply(&funds).unwrap();
+        let payment = checked(&state, sign(&CAROL, 0, address(&BOB), 5));
+        let disk = journal_of(std::slice::from_ref(&payment));
+        // Any number of starts on the old ledger change nothing.
+        for _ in 0..2 {
+            let mut pool = Pool::new(chain(), Limits::default());
+            let mut journal = Journal::open(disk.clone()).unwrap();
+            let counts = pool.restore(&mut journal).unwrap();
+            assert_eq!(counts, RestoredCounts { waiting: 1, ..RestoredCounts::default() });
+            let find = |id: &TransactionId| pool.find(id).cloned();
+            journal.retire(find, pool.counts().bytes).unwrap();
+            assert!(disk.list().unwrap().contains(&"0000000000.segment".to_owned()));
+            assert_eq!(pool.status(&payment.id()), Some(Status::Submitted));
+            assert_eq!(pool.take(Height(0)), []);
+            follow(&mut pool, &funds);
+            assert_eq!(pool.take(Height(1)), std::slice::from_ref(&payment));
+        }
+        let mut pool = Pool::new(chain(), Limits::default());
+        follow(&mut pool, &funds);
+        let block = next_block(&state, vec![], vec![payment.encoded().decode()]);
+        follow(&mut pool, &block);
+        let mut journal = Journal::open(disk.clone()).unwrap();
+        assert_eq!(pool.restore(&mut journal).unwrap().ended, 1);
+        journal.retire(|id| pool.find(id).cloned(), pool.counts().bytes).unwrap();
+        assert!(!disk.list().unwrap().contains(&"0000000000.segment".to_owned()));
+    }
+
+    /// A journal may lie in the folder of another chain's pool.
+    #[test]
+    fn a_transaction_of_another_chain_is_not_held() {
+        let mut pool = Pool::new(chain(), Limits::default());
+        let other = crate::hash::Digest([7; 32]);
+        let foreign = draft(0, address(&BOB), coins(1), coins(1)).sign(&other, &ALICE);
+        let disk = journal_of(&[Arc::new(foreign.check(&other).unwrap())]);
+        let counts = pool.restore(&mut Journal::open(disk).unwrap()).unwrap();
+        assert_eq!((counts, pool.counts().submitted), (RestoredCounts::default(), 0));
     }
 }

@@ -20,7 +20,7 @@ use dsc_lib::{
     codec,
     keys::SecretKey,
     mempool::{Counts, Status, journal::Journal},
-    role::pool::{NextSequence, Outcome, Pool},
+    role::pool::{NextSequence, Outcome, Pool, RestoredCounts},
     transaction::{Draft, Encoded, Memo, Payment, Payments},
     units::{Amount, Height},
 };
@@ -92,7 +92,10 @@ impl Server {
         }
         if !self.is_restored() {
             match pool.restore(&mut self.holder.journal()) {
-                Ok(()) => self.restored.store(true, Ordering::Release),
+                Ok(RestoredCounts { pending, waiting, ended, .. }) => {
+                    tracing::info!(pending, waiting, ended, "took in the pool's journal");
+                    self.restored.store(true, Ordering::Release);
+                }
                 Err(error) => {
                     // What is in it was acknowledged: it is tried again until it can be read.
                     tracing::error!(%error, "a segment of the pool's journal cannot be read");
