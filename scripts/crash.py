@@ -379,7 +379,7 @@ def torment(fleet, options):
 
 def run():
     options = arguments()
-    again = " ".join(["crash.py", *sys.argv[1:]])
+    again = " ".join(["python3 scripts/crash.py", *sys.argv[1:]])
     print(f"seed {options.seed}; to see it again: {again}", flush=True)
     with Fleet(options.dsc) as fleet:
         try:

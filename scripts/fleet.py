@@ -135,6 +135,8 @@ class Fleet:
 
     def __init__(self, dsc):
         self.dsc = str(Path(dsc).resolve())
+        if not Path(self.dsc).is_file():
+            sys.exit(f"there is no program {dsc}; `cargo build --bin dsc` makes target/debug/dsc")
         self.processes = []
 
     def __enter__(self):

@@ -31,7 +31,7 @@ fn require_private(path: &Path, key: SecretKey) -> Result<SecretKey, Failure> {
     }
     let path = path.display();
     let message = format!("{path} holds a key that is not encrypted, and has mode {mode:03o}");
-    let hint = format!("run `chmod 600 {path}`, or encrypt it: `dsc wallet import NAME {path}`");
+    let hint = format!("run `chmod 600 {path}`");
     Err(Failure::configuration("key-exposed", message).with_hint(hint))
 }
 
