@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Every request is bounded: head, body, work and answer each have a time, body and answer a size, and
-//!    connections a number, in all and from one address.
+//! 1. Every request is bounded: head, body, work and answer each have a time, body and answer a
+//!    size, and connections a number, in all and from one address.
 //! 2. Every error is problem+json (RFC 9457) with a stable `code`, whoever found it.
 //! 3. After a request to end, no server lives longer than three seconds, open streams included.
 //!

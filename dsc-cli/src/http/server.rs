@@ -202,8 +202,8 @@ async fn call(
     }))
 }
 
-/// Refuses a request that somebody on the way may have read in another way: with codings of its body
-/// that nobody takes off here, or for two hosts.
+/// Refuses a request that somebody on the way may have read in another way: with codings of its
+/// body that nobody takes off here, or for two hosts.
 fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
