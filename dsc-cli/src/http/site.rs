@@ -287,6 +287,7 @@ impl Bounds {
         mut body: Body,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
         let (mut bytes, mut memory) = (Vec::new(), None);
+        let expected = body.size_hint().exact().and_then(|len| usize::try_from(len).ok());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Problem::malformed("bad-request", error))?;
             let Ok(data) = frame.into_data() else { continue };
@@ -294,6 +295,11 @@ impl Bounds {
                 drop(bytes);
                 linger(body).await;
                 return Err(self.too_large());
+            }
+            if bytes.is_empty() {
+                // In one place from the start: a body that grows would be there twice. Memory that
+                // no byte has come for yet is not in use; if there is none, the body grows after all.
+                drop(bytes.try_reserve_exact(expected.unwrap_or_default().min(self.bytes_max)));
             }
             bytes.extend_from_slice(&data);
             if let Err(problem) = self.reserve(bytes.len(), &mut memory) {
