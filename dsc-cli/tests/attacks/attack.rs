@@ -29,9 +29,10 @@ const THREADS_MORE: u64 = 16;
 /// What the memory of a role may grow by while it is attacked with what is small: freed memory is
 /// kept for a while.
 const RSS_MORE_BYTES_MAX: u64 = 100 << 20;
-/// What a role may hold at most, whatever it is attacked with: four bodies of the largest size,
-/// twice as a body that grows is copied, two such answers, and as much again for all else.
-const RSS_BYTES_MAX: u64 = (2 * 4 + 2 + 2) * (64 << 20);
+/// What a role may hold at most, whatever it is attacked with: four bodies of the largest size in
+/// each of the four arenas of the allocator, which keep what was freed for ten seconds, two such
+/// answers, and as much again for all else.
+const RSS_BYTES_MAX: u64 = (4 * 4 + 2 + 2) * (64 << 20);
 
 /// Runs an attack, again and again if `DSC_ATTACK_SECONDS` says how long.
 pub(crate) fn attack(name: &str, work: impl FnMut(&Network)) {
