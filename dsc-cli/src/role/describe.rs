@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. What is written here of a type's form is what `serde` makes of it; `tests` compares them.
+//! 1. What is written here of a type's form is what `serde` makes of it; `testing/tests.rs` compares
+//!    them.
 
 use dsc_lib::{
     address::Address,

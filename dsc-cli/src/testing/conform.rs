@@ -3,9 +3,13 @@
 //! Objects are taken as closed here, so that what is answered but not described is found. Patterns
 //! of strings are left to `scripts/openapi.py`.
 
+#[cfg(test)]
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Reply;
+#[cfg(test)]
+use crate::http::openapi::{self, Describe};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -104,6 +108,16 @@ fn check_body(
     Schemas { all: &description["components"]["schemas"] }
         .check(&content["schema"], &body)
         .map_err(|fault| format!("{fault} in {body}"))
+}
+
+/// Holds what `serde` makes of a value to the schema of its type.
+#[cfg(test)]
+pub(super) fn check_value<T: Describe + Serialize>(value: &T) -> Result<(), String> {
+    let mut known = openapi::Schemas::default();
+    let schema = T::schema(&mut known);
+    let all = &known.into_components()["schemas"];
+    let value = serde_json::to_value(value).map_err(|error| error.to_string())?;
+    Schemas { all }.check(&schema, &value).map_err(|fault| format!("{fault} in {value}"))
 }
 
 /// The schemas that others refer to.

@@ -20,7 +20,7 @@ use axum::{Router, body::Body, http, response::Response};
 use dsc_lib::{
     codec,
     disk::Memory,
-    ledger::{Ledger, Proposal},
+    ledger::Ledger,
     mempool::{self, journal::Journal},
     role::{
         Active, Answer, Call, Lost, Next,
@@ -29,7 +29,8 @@ use dsc_lib::{
         monitor::Monitor,
         pool::Pool,
     },
-    testing::{ALICE, METRONOME, genesis},
+    testing::{ALICE, BOB, METRONOME, address, genesis, next_block, pay},
+    transaction::Transaction,
     units::Millis,
 };
 use http_body_util::BodyExt;
@@ -182,11 +183,15 @@ async fn read(response: Response) -> Reply {
     reply
 }
 
-/// Adds a block without proofs or transactions.
+/// The one transaction on the ledger: Alice pays Bob.
+fn paid() -> Transaction {
+    pay(&ALICE, 0, address(&BOB), 1)
+}
+
+/// Adds a block with one transaction.
 fn add_block(blockchain: &Shared<Blockchain>) {
     let mut held = blockchain.lock();
-    let proposal = Proposal { proofs: vec![], transactions: vec![], time: Millis(1), epoch: 0 };
-    let (block, _) = held.ledger().state().draft(proposal, &METRONOME).unwrap();
+    let block = next_block(held.ledger().state(), vec![], vec![paid()]);
     held.submit(&block.to_bytes()).unwrap();
 }
 

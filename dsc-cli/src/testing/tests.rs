@@ -1,8 +1,19 @@
 //! The servers, asked every way there is, answer as they are described.
 
+use dsc_lib::{
+    hash::Digest,
+    mempool::Status,
+    role::{Refusal, blockchain::Equivocation, metronome::Receipt, pool::Outcome},
+    testing::chain,
+    units::Height,
+};
 use serde_json::json;
 
-use super::*;
+use super::{conform::check_value, *};
+use crate::role::{
+    pool::submission::{Brief, Rejected},
+    transport::ReceiptBody,
+};
 
 const DIGEST: &str = "5f1d7a2f0f4f5c3a7b9e8d6c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d";
 
@@ -66,6 +77,10 @@ fn answers_are_as_described() {
     ok("blockchain", "GET", &account, b"");
     ok("pool", "GET", &account, b"");
     ok("blockchain", "GET", &format!("{account}/transactions?limit=1000"), b"");
+    let transaction = format!("/v1/transactions/{}", paid().id(&genesis().check().unwrap().hash()));
+    ok("blockchain", "GET", &transaction, b"");
+    ok("blockchain", "GET", &format!("{transaction}/proof"), b"");
+    ok("blockchain", "GET", "/v1/equivocations", b"");
     ok("blockchain", "GET", "/v1/blocks?from=1&wait=10000", b"");
     ok("blockchain", "GET", "/v1/confirmed?from=0", b"");
     ok("pool", "GET", "/v1/pending?height=1", b"");
@@ -78,6 +93,37 @@ fn answers_are_as_described() {
     ok("monitor", "GET", "/v1/events", b"");
     let payment = json!({ "address": DIGEST, "amount": "0.00000001" }).to_string();
     ok("pool", "POST", "/v1/faucet", payment.as_bytes());
+}
+
+/// Of enumerations a request meets one variant at a time.
+#[test]
+fn every_variant_travels_as_it_is_described() {
+    let (height, id) = (Height(1), Digest::ZERO);
+    let (code, reason) = ("evicted".to_owned(), "made room".to_owned());
+    let refusal = Refusal::new("bad-signature", "forged");
+    let statuses = [
+        Status::Submitted,
+        Status::Unconfirmed { height },
+        Status::Confirmed { height },
+        Status::Expired { height },
+        Status::Rejected { code, reason },
+    ];
+    for status in statuses {
+        assert_eq!(check_value(&status), Ok(()));
+        assert_eq!(check_value(&Outcome::Known { id, status }), Ok(()));
+    }
+    let rejected = Outcome::Rejected { id, refusal, retry: false };
+    for outcome in [Outcome::Added { id }, rejected.clone()] {
+        assert_eq!(check_value(&outcome), Ok(()));
+    }
+    let rejected = vec![Rejected { index: 0, outcome: rejected }];
+    assert_eq!(check_value(&Brief { added: 1, known: 0, refused: 1, rejected }), Ok(()));
+    for receipt in [Receipt::Best, Receipt::Outbid, Receipt::Noted] {
+        assert_eq!(check_value(&ReceiptBody { receipt }), Ok(()));
+    }
+    let header = next_block(Ledger::in_memory(chain()).state(), vec![], vec![]).header().clone();
+    let (first, second) = (header.clone(), header);
+    assert_eq!(check_value(&Equivocation { first, second }), Ok(()));
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Schemas {
     }
 
     /// All of them, by kind and name.
-    pub(super) fn into_components(self) -> Value {
+    pub(crate) fn into_components(self) -> Value {
         json!({ "schemas": self.schemas, "responses": self.responses })
     }
 }

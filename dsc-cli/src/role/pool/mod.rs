@@ -3,7 +3,7 @@
 mod intake;
 mod journal;
 pub(crate) mod routes;
-mod submission;
+pub(crate) mod submission;
 
 use std::{
     path::Path,
