@@ -12,8 +12,6 @@
 )]
 
 pub mod disk;
-#[cfg(feature = "ledger")]
-pub mod readers;
 
 use std::{
     sync::{LazyLock, atomic::AtomicBool},

@@ -23,7 +23,8 @@ pub(super) fn check(
     if reply.status == 500 {
         return Err(format!("500: {}", String::from_utf8_lossy(&reply.body)));
     }
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    // What follows a number sign never reaches a handler.
+    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
     let Some(methods) = methods_of(description, path) else {
         return expect_problem(reply, &[404], "unknown-path");
     };

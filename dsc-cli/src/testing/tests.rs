@@ -126,6 +126,15 @@ fn every_variant_travels_as_it_is_described() {
     assert_eq!(check_value(&Equivocation { first, second }), Ok(()));
 }
 
+/// Found by fuzzing: a number sign ends the path, for the server and for whoever holds it to its
+/// description.
+#[test]
+fn a_fragment_is_not_a_part_of_the_path() {
+    let sites = Sites::new();
+    assert_eq!(ask(&sites, "pool", "GET", "/v1/counts#x", b"").0, 200);
+    assert_eq!(ask(&sites, "pool", "GET", "/v1/none#/../counts", b"").0, 404);
+}
+
 #[test]
 fn what_a_query_does_not_take_is_refused() {
     let sites = Sites::new();

@@ -32,8 +32,6 @@ use std::collections::BTreeSet;
 
 use rayon::{ThreadPool, prelude::*};
 
-#[cfg(all(feature = "ledger", any(test, feature = "testing")))]
-pub(crate) use self::vault::seal_pages;
 pub use self::{
     check::{CheckError, Depth, Report, check, check_on},
     lookup::{Vault, list},

@@ -416,14 +416,6 @@ pub(super) fn seal(page: &mut Page, number: u64, id: &VaultId) {
     put(page, CRC_AT, &crc);
 }
 
-/// Puts the checksums right of all pages of the vault that the first one says it is.
-#[cfg(all(feature = "ledger", any(test, feature = "testing")))]
-pub(crate) fn seal_pages(bytes: &mut [u8]) {
-    let (pages, _) = bytes.as_chunks_mut();
-    let Some(Ok(id)) = pages.first().map(VaultId::claimed) else { return };
-    (0..).zip(pages).for_each(|(number, page)| seal(page, number, &id));
-}
-
 fn check_crc(page: &Page, number: u64, id: &VaultId) -> Result<(), Fault> {
     if crc(page, number, id) == take(page, CRC_AT) {
         Ok(())
