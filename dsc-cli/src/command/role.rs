@@ -20,9 +20,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Flags of every role that serves.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Listen {
-    /// Where to listen; port 0 takes a free one and says which [default: from the configuration]
-    #[arg(long, value_name = "IP:PORT", value_parser = parse_listen)]
-    listen: Option<SocketAddr>,
+    /// Where to listen; port 0 takes a free one and says which
+    #[arg(long, value_parser = parse_listen)]
+    listen: SocketAddr,
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -76,8 +76,7 @@ impl<'a> Start<'a> {
 
     /// Takes the port.
     pub(crate) fn socket(&self, args: &Listen) -> Result<Socket, Failure> {
-        let configured = || self.context.config.listen(&format!("{}.listen", self.role));
-        Socket::bind(self.role, args.listen.unwrap_or_else(configured))
+        Socket::bind(self.role, args.listen)
     }
 
     /// The role's own folder.
