@@ -18,6 +18,7 @@ mod keystore;
 pub mod lock;
 pub mod logging;
 mod memory;
+mod metrics;
 mod network;
 mod node;
 pub mod output;

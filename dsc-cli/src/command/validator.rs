@@ -60,13 +60,13 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let reporter = Reporter::new(Style::from_word(context.config.text("general.progress")));
     let prover = node::prover(&chain, &mine, &reporter)?;
     drop(reporter);
-    let shared = node::validator(&start.host, &mine, prover, start.transport.clone())?;
+    let server = node::validator(&start.host, &mine, prover, start.transport.clone())?;
     let url = socket.url();
-    let site = role::validator::site(&shared, &start.host.limits, shutdown);
-    let server = socket.serve(site, &start.host.limits, shutdown)?;
+    let site = role::validator::site(&server, &start.host.limits, shutdown);
+    let serving = socket.serve(site, &start.host.limits, shutdown)?;
     start.listening(&url)?;
     start.wait();
-    drop(server.join());
+    drop(serving.join());
     start.stopped()
 }
 
