@@ -134,6 +134,8 @@ pub(crate) enum Command {
     Openapi(command::openapi::Args),
     /// Write a completion script for a shell
     Completions(command::completions::Args),
+    /// Print the manual page of a command, or write those of all
+    Man(command::man::Args),
     /// List the steps at which a test can make a role die
     #[cfg(debug_assertions)]
     #[command(hide = true)]

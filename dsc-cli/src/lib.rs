@@ -28,6 +28,7 @@ pub mod progress;
 mod role;
 pub mod shutdown;
 pub mod size;
+mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod testing;

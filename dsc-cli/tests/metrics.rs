@@ -227,3 +227,82 @@ fn figures_follow_what_happened() {
     assert!((value("metronome", "dsc_metronome_interval_seconds", &[]) - 0.2).abs() < 1e-9);
     assert!((value("metronome", "dsc_metronome_running", &[]) - 1.0).abs() < 1e-9);
 }
+
+/// Labels that Prometheus adds.
+const ADDED: &[&str] = &["instance", "job", "le"];
+/// What else an expression is made of.
+const WORDS: &[&str] = &[
+    "and",
+    "by",
+    "count",
+    "histogram_quantile",
+    "max",
+    "or",
+    "rate",
+    "sum",
+    "time",
+    "up",
+    "vector",
+];
+
+/// Every expression of the dashboard and of the alerts.
+fn expressions() -> Vec<String> {
+    let read = |name: &str| {
+        std::fs::read_to_string(format!("{}/../contrib/{name}", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
+    };
+    let dashboard: serde_json::Value = serde_json::from_str(&read("grafana/dsc.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let shown = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+    let alerts = read("prometheus/alerts.yml");
+    let alerts: Vec<_> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert!(panels.len() >= 12 && alerts.len() >= 6);
+    shown.chain(alerts.into_iter().map(str::to_owned)).collect()
+}
+
+/// The names in an expression, without what is in quotes or in brackets.
+fn names(expression: &str) -> BTreeSet<String> {
+    let (mut names, mut quoted, mut window) = (String::new(), false, false);
+    for c in expression.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '[' => window = true,
+            ']' => window = false,
+            _ if quoted || window => {}
+            c if c.is_ascii_alphanumeric() || c == '_' => names.push(c),
+            _ => names.push(' '),
+        }
+    }
+    let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_alphabetic());
+    names.split_whitespace().filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_what_roles_say() {
+    let families = ROLES.values().flatten();
+    let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, family) in families {
+        known.entry(name).or_default().extend(family.labels());
+    }
+    for expression in expressions() {
+        let mut labels: BTreeSet<&str> = ADDED.iter().copied().collect();
+        let (figures, others): (Vec<_>, Vec<_>) =
+            names(&expression).into_iter().partition(|name| name.starts_with("dsc_"));
+        for figure in &figures {
+            let end = ["_bucket", "_count"].iter().find_map(|end| figure.strip_suffix(end));
+            let family = known.get(figure.as_str()).or_else(|| known.get(end?));
+            labels.extend(family.unwrap_or_else(|| panic!("nobody says {figure}: {expression}")));
+        }
+        for word in others {
+            let is_known = WORDS.contains(&word.as_str()) || labels.contains(word.as_str());
+            assert!(is_known, "`{word}` is no label of {figures:?}: {expression}");
+        }
+        let rated = expression.matches("rate(").count();
+        let counters = figures
+            .iter()
+            .filter(|name| ["_total", "_bucket", "_count"].iter().any(|end| name.ends_with(end)));
+        assert!(rated >= counters.count(), "a counter without rate: {expression}");
+    }
+}

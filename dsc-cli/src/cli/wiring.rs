@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, builder::PossibleValuesParser,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, ValueHint, builder::PossibleValuesParser,
     parser::ValueSource,
 };
 
@@ -82,6 +82,7 @@ fn global(key: &'static Key) -> Arg {
     let flag = key.global.trim_start_matches('-');
     let arg = Arg::new(flag).long(flag).global(true).help_heading("Global options");
     let arg = arg.value_name(key.kind.value_name()).help(help(key.summary, key));
+    let arg = arg.value_hint(hint(key));
     match key.kind {
         Kind::Choice(words) => arg.value_parser(PossibleValuesParser::new(words)),
         _ => arg.value_parser(move |text: &str| {
@@ -94,7 +95,7 @@ fn global(key: &'static Key) -> Arg {
 /// Gives a flag the default, the name of values, and the help of its key.
 fn complete(arg: Arg, key: &'static Key) -> Arg {
     let text = arg.get_help().map_or_else(|| key.summary.to_owned(), ToString::to_string);
-    let arg = arg.help(help(&text, key));
+    let arg = arg.help(help(&text, key)).value_hint(hint(key));
     let arg = match arg.get_action() {
         ArgAction::Count => return arg,
         ArgAction::SetTrue => switch(arg),
@@ -122,6 +123,15 @@ fn switch(arg: Arg) -> Arg {
         .value_name("BOOL")
         .hide_possible_values(true)
         .hide_default_value(true)
+}
+
+/// What a shell offers for a value.
+const fn hint(key: &Key) -> ValueHint {
+    match key.kind {
+        Kind::Path => ValueHint::AnyPath,
+        Kind::Url => ValueHint::Url,
+        _ => ValueHint::Unknown,
+    }
 }
 
 fn help(text: &str, key: &Key) -> String {
@@ -223,3 +233,5 @@ fn exclude(leaf: &Command, left: &Arg, right: &Arg) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod units;

@@ -12,6 +12,7 @@ pub(crate) mod dev;
 pub(crate) mod genesis;
 pub(crate) mod health;
 mod input;
+pub(crate) mod man;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod openapi;
@@ -60,6 +61,7 @@ pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
     match command {
         // These work whatever the configuration says.
         Command::Completions(args) => completions::run(&args, output),
+        Command::Man(args) => man::run(&args, output),
         Command::Openapi(args) => openapi::run(&args, output),
         Command::Config(args) => config::run(&args, &sources, output),
         #[cfg(debug_assertions)]

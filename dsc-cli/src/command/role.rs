@@ -12,6 +12,7 @@ use crate::{
     output::Document,
     role::{Socket, transport::Transport},
     shutdown::Shutdown,
+    supervisor,
 };
 
 /// Time between two looks for something to say.
@@ -86,6 +87,7 @@ impl<'a> Start<'a> {
 
     /// Says that the role serves.
     pub(crate) fn listening(&self, url: &str) -> Result<(), Failure> {
+        supervisor::tell_ready(&format!("serves at {url}"));
         self.event("listening", Some(url))
     }
 
@@ -96,6 +98,7 @@ impl<'a> Start<'a> {
     /// Waits for the request to end.
     pub(crate) fn wait(&self) {
         while !self.host.shutdown.sleep(Duration::from_secs(3600)) {}
+        supervisor::tell_stopping();
     }
 
     /// Waits for the request to end, and says for programs whenever `look` sees something new.
@@ -111,6 +114,7 @@ impl<'a> Start<'a> {
             }
             last = seen;
         }
+        supervisor::tell_stopping();
         Ok(())
     }
 

@@ -269,6 +269,7 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("--json", "the form of the answer belongs to whoever reads it"),
     ("--config", "it names the file"),
     ("config", "its flags choose what is printed"),
+    ("man", "its flags choose what is written"),
     ("health", "it probes what it is told to"),
     ("tx", "it looks at what it is told to"),
     ("block", "it looks at what it is told to"),
