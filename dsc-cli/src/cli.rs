@@ -1,20 +1,27 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, builder::PossibleValuesParser};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use thiserror::Error;
 
 use crate::{
     command,
-    config::{
-        Sources,
-        keys::{self, LOG_FORMATS, PROGRESS},
-    },
+    config::{Config, ConfigError, Sources},
 };
+
+pub(crate) mod wiring;
+
+const ABOUT_SETTINGS: &str = "\
+A flag marked [key: SECTION.NAME] is a setting: it may stand in a file, as NAME under [SECTION], or in \
+the environment, as DSC_SECTION__NAME. `dsc config init` prints every key.";
+
+/// Commands that work whatever the settings are: they help to mend them, or need none.
+const APART: [&str; 5] = ["completions", "config", "crash-points", "man", "openapi"];
 
 /// A blockchain of three proofs: work, space and memory.
 #[derive(Debug, Parser)]
-#[command(name = "dsc", version, propagate_version = true)]
+#[command(name = "dsc", version, propagate_version = true, after_help = ABOUT_SETTINGS)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -22,7 +29,7 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
-/// Flags that every command takes.
+/// Flags that every command takes, beside those that the table of keys adds.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
@@ -32,55 +39,59 @@ pub(crate) struct Globals {
     /// Configuration file [default: ./dsc.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Folder of chains, keys and vaults
-    #[arg(long, global = true, value_name = "FOLDER", value_parser = setting("general.data_dir"))]
-    data_dir: Option<String>,
-    /// Where the blockchain is reached
-    #[arg(long, global = true, value_name = "URL", value_parser = setting("blockchain.url"))]
-    blockchain_url: Option<String>,
-    /// Where the pool is reached
-    #[arg(long, global = true, value_name = "URL", value_parser = setting("pool.url"))]
-    pool_url: Option<String>,
-    /// Where the metronome is reached
-    #[arg(long, global = true, value_name = "URL", value_parser = setting("metronome.url"))]
-    metronome_url: Option<String>,
-    /// Form of the logs on standard error
-    #[arg(long, global = true, value_name = "FORM", value_parser = PossibleValuesParser::new(LOG_FORMATS))]
-    log_format: Option<String>,
-    /// Form of progress on standard error
-    #[arg(long, global = true, value_name = "FORM", value_parser = PossibleValuesParser::new(PROGRESS))]
-    progress: Option<String>,
     /// Log more; repeat for still more (`RUST_LOG` decides if it is set)
     #[arg(long, short = 'v', global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
-/// A parser that holds a flag to the rules of its configuration key.
-fn setting(
-    name: &'static str,
-) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
-    move |text| {
-        let key = keys::find(name).expect("flags are wired to keys that exist");
-        key.kind.check(text).map(|()| text.to_owned()).map_err(|kind| format!("expected {kind}"))
-    }
+/// A command line, read together with the settings from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) command: Command,
+    /// Where settings come from, the flags of this line first.
+    pub(crate) sources: Sources,
+    /// The settings; an error is left to commands that work all the same, to help mend it.
+    pub(crate) config: Result<Config, ConfigError>,
 }
 
-impl Globals {
-    /// Where settings come from, these flags first.
-    pub(crate) fn sources(&self) -> Sources {
-        let flags = [
-            ("general.data_dir", "--data-dir", &self.data_dir),
-            ("blockchain.url", "--blockchain-url", &self.blockchain_url),
-            ("pool.url", "--pool-url", &self.pool_url),
-            ("metronome.url", "--metronome-url", &self.metronome_url),
-            ("general.log_format", "--log-format", &self.log_format),
-            ("general.progress", "--progress", &self.progress),
-        ];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(key, flag, value)| Some((key, flag, value.clone()?)))
-            .collect();
-        Sources { flags, ..Sources::of_process(self.config.clone()) }
+/// A command line that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum LineError {
+    /// The flags are wrong, or ask for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl Line {
+    /// Reads the arguments of a process, program name first, with its environment and files.
+    pub(crate) fn read(args: &[OsString]) -> Result<Self, LineError> {
+        let draft = wiring::lenient().try_get_matches_from(args)?;
+        let file = Globals::from_arg_matches(&draft)?.config;
+        Self::from_sources(args, &draft, Sources::of_process(file))
+    }
+
+    fn from_sources(
+        args: &[OsString],
+        draft: &ArgMatches,
+        sources: Sources,
+    ) -> Result<Self, LineError> {
+        let mut root = wiring::command();
+        root.build();
+        let (path, given) = wiring::innermost(draft);
+        let sources = Sources { flags: wiring::flags(&root, &path, given), ..sources };
+        let config = Config::load(&sources);
+        if path.first().is_some_and(|name| APART.contains(&name.as_str())) {
+            let Cli { command, .. } = Cli::from_arg_matches(draft)?;
+            return Ok(Self { command, sources, config });
+        }
+        let config = config?;
+        let values = wiring::values(&root, &path, given, &config)?;
+        let matches = wiring::with_values(&path, &values).try_get_matches_from(args)?;
+        let Cli { command, .. } = Cli::from_arg_matches(&matches)?;
+        Ok(Self { command, sources, config: Ok(config) })
     }
 }
 
@@ -123,6 +134,8 @@ pub(crate) enum Command {
     Openapi(command::openapi::Args),
     /// Write a completion script for a shell
     Completions(command::completions::Args),
+    /// Print the manual page of a command, or write those of all
+    Man(command::man::Args),
     /// List the steps at which a test can make a role die
     #[cfg(debug_assertions)]
     #[command(hide = true)]

@@ -9,103 +9,25 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Serialize;
-use thiserror::Error;
 
 use crate::duration;
 
+mod error;
 pub mod keys;
+mod kind;
+mod template;
+pub use error::ConfigError;
 use keys::{KEYS, Key, Kind};
+pub use template::template;
 
 /// Name of the file looked for in the current folder.
 pub const FILE_NAME: &str = "dsc.toml";
-
-/// A configuration that cannot be used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A file has a key that does not exist.
-    #[error("{origin}: unknown key `{key}`")]
-    UnknownKey {
-        /// Where it was written.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// The key that looks most like it.
-        suggestion: Option<String>,
-    },
-    /// The environment has a variable that looks like a setting and is none.
-    #[error("unknown setting `{name}` in the environment")]
-    UnknownVariable {
-        /// The variable.
-        name: String,
-        /// The variable that looks most like it.
-        suggestion: Option<String>,
-    },
-    /// A value does not fit its key.
-    #[error("{origin}: `{key}` is `{got}`, expected {expected}")]
-    Invalid {
-        /// Where it was written.
-        origin: Origin,
-        /// The key.
-        key: &'static str,
-        /// The value.
-        got: String,
-        /// What a value looks like.
-        expected: String,
-    },
-    /// A file is not TOML.
-    #[error("{}: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        message: String,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl ConfigError {
-    /// The stable code of the error.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownKey { .. } | Self::UnknownVariable { .. } => "unknown-key",
-            Self::Invalid { .. } => "invalid-value",
-            Self::Syntax { .. } => "invalid-toml",
-            Self::Read { .. } => "config-unreadable",
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownKey { suggestion, .. } | Self::UnknownVariable { suggestion, .. } => {
-                Some(match suggestion {
-                    Some(suggestion) => format!("did you mean `{suggestion}`?"),
-                    None => "`dsc config init` prints every key".to_owned(),
-                })
-            }
-            Self::Invalid { key, .. } => {
-                let key = keys::find(key)?;
-                Some(format!("{}; the default is {}", key.summary, key.default))
-            }
-            Self::Syntax { .. } => Some("`dsc config init` prints a valid file".to_owned()),
-            Self::Read { .. } => Some("check the path given with --config".to_owned()),
-        }
-    }
-}
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +43,19 @@ pub enum Origin {
     Variable(String),
     /// In a flag.
     Flag(&'static str),
+}
+
+impl Origin {
+    /// Rises with what beats what.
+    pub(crate) const fn strength(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::UserFile(_) => 1,
+            Self::File(_) => 2,
+            Self::Variable(_) => 3,
+            Self::Flag(_) => 4,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -150,6 +85,14 @@ pub struct Setting {
     pub value: String,
     /// Where it was set.
     pub origin: Origin,
+}
+
+impl Setting {
+    /// Whether somebody set it to something; a switch that is off is not.
+    pub(crate) fn is_set(&self) -> bool {
+        let is_off = self.value.is_empty() || self.value == "false";
+        self.origin != Origin::Default && !is_off
+    }
 }
 
 /// The places where settings are looked for.
@@ -233,7 +176,10 @@ impl Config {
         }
         for (key, flag, value) in &sources.flags {
             let key = keys::find(key).expect("flags are wired to keys that exist");
-            config.set(key, value.clone(), Origin::Flag(flag))?;
+            // A command judges its own flags, and says more of what is wrong with one.
+            if key.check(value).is_ok() {
+                config.set(key, value.clone(), Origin::Flag(flag))?;
+            }
         }
         config.follow_data_dir();
         Ok(config)
@@ -298,17 +244,8 @@ impl Config {
         self.text(key).parse().expect("the value was checked to be a count")
     }
 
-    /// The value of `key`, which is an address to listen at.
-    ///
-    /// # Panics
-    ///
-    /// As [`Config::setting`].
-    pub fn listen(&self, key: &str) -> std::net::SocketAddr {
-        self.text(key).parse().expect("the value was checked to be an address")
-    }
-
     fn set(&mut self, key: &'static Key, value: String, origin: Origin) -> Result<(), ConfigError> {
-        if let Err(expected) = key.kind.check(&value) {
+        if let Err(expected) = key.check(&value) {
             return Err(ConfigError::Invalid { origin, key: key.name, got: value, expected });
         }
         self.settings.insert(key.name, Setting { key: key.name, value, origin });
@@ -331,17 +268,12 @@ impl Config {
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         for (name, value) in entries(path, &text, origin)? {
             let key = keys::find(&name).ok_or_else(|| unknown_key(origin, &name))?;
-            let value = match value {
-                // A path is meant relative to the file that names it.
-                Ok(text) if matches!(key.kind, Kind::Path) && !text.is_empty() => {
-                    folder.join(text).to_string_lossy().into_owned()
-                }
-                Ok(text) if !key.kind.is_number() => text,
-                Err(number) if key.kind.is_number() => number,
-                Ok(text) => return Err(invalid(origin, key, format!("\"{text}\""))),
-                Err(other) => return Err(invalid(origin, key, other)),
-            };
-            self.set(key, value, origin.clone())?;
+            let text = value.text_of(key).map_err(|got| invalid(origin, key, got))?;
+            // A path is meant relative to the file that names it.
+            let is_place = matches!(key.kind, Kind::Path) && !text.is_empty();
+            let text =
+                if is_place { folder.join(text).to_string_lossy().into_owned() } else { text };
+            self.set(key, text, origin.clone())?;
         }
         Ok(())
     }
@@ -353,7 +285,9 @@ impl Config {
         }) {
             return self.set(key, value.to_owned(), Origin::Variable(name.to_owned()));
         }
-        let suggestion = nearest(name, KEYS.iter().map(|key| variable(key.name)));
+        let like = rest.to_lowercase().replace("__", ".");
+        let suggestion = nearest(&like, KEYS.iter().map(|key| key.name.to_owned()));
+        let suggestion = suggestion.map(|key| variable(&key));
         // One underscore for two is a slip worth an error; other programs may use other names.
         if rest.contains("__") || suggestion.is_some() {
             return Err(ConfigError::UnknownVariable { name: name.to_owned(), suggestion });
@@ -367,8 +301,35 @@ pub fn variable(key: &str) -> String {
     format!("DSC_{}", key.replace('.', "__").to_uppercase())
 }
 
-/// Name and value of an entry: a string, or the text of anything else.
-type Entry = (String, Result<String, String>);
+/// A value as a file writes it.
+struct Written(toml::Value);
+
+impl Written {
+    /// The text of a value that is written as `key` wants it, or what was written instead.
+    fn text_of(self, key: &Key) -> Result<String, String> {
+        let is_bare = key.kind.is_bare();
+        match self.0 {
+            // Nothing at all is written as an empty string, whatever the kind.
+            toml::Value::String(text) if !is_bare || text.is_empty() => Ok(text),
+            toml::Value::Integer(number) if is_bare => Ok(number.to_string()),
+            toml::Value::Boolean(value) if is_bare => Ok(value.to_string()),
+            toml::Value::Array(items) if key.kind.is_list() => {
+                Ok(items.into_iter().map(item).collect::<Vec<_>>().join(","))
+            }
+            other => Err(other.to_string()),
+        }
+    }
+}
+
+fn item(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Name and value of an entry.
+type Entry = (String, Written);
 
 fn entries(path: &Path, text: &str, origin: &Origin) -> Result<Vec<Entry>, ConfigError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -379,26 +340,17 @@ fn entries(path: &Path, text: &str, origin: &Origin) -> Result<Vec<Entry>, Confi
         let toml::Value::Table(content) = content else {
             return Err(unknown_key(origin, &section));
         };
-        if content.is_empty() && !KEYS.iter().any(|key| section_of(key) == section) {
+        if content.is_empty() && !KEYS.iter().any(|key| key.section() == section) {
             return Err(unknown_key(origin, &section));
         }
-        entries.extend(content.into_iter().map(|(key, value)| {
-            let value = match value {
-                toml::Value::String(text) => Ok(text),
-                other => Err(other.to_string()),
-            };
-            (format!("{section}.{key}"), value)
-        }));
+        let named = |(key, value)| (format!("{section}.{key}"), Written(value));
+        entries.extend(content.into_iter().map(named));
     }
     Ok(entries)
 }
 
-fn section_of(key: &Key) -> &'static str {
-    key.name.split_once('.').map_or(key.name, |(section, _)| section)
-}
-
 fn invalid(origin: &Origin, key: &'static Key, got: String) -> ConfigError {
-    let quoted = if key.kind.is_number() { "without quotes" } else { "in quotes" };
+    let quoted = if key.kind.is_bare() { "without quotes" } else { "in quotes" };
     let expected = match key.kind.check("") {
         Err(expected) => format!("{expected}, {quoted}"),
         Ok(()) => quoted.to_owned(),
@@ -408,7 +360,7 @@ fn invalid(origin: &Origin, key: &'static Key, got: String) -> ConfigError {
 
 fn unknown_key(origin: &Origin, key: &str) -> ConfigError {
     let names = KEYS.iter().map(|key| key.name.to_owned());
-    let sections = KEYS.iter().map(|key| section_of(key).to_owned());
+    let sections = KEYS.iter().map(|key| key.section().to_owned());
     let suggestion = if key.contains('.') {
         nearest(key, names)
     } else {
@@ -432,26 +384,6 @@ fn nearest(name: &str, candidates: impl Iterator<Item = String>) -> Option<Strin
         .filter(|(likeness, _)| *likeness > 0.85)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
-}
-
-/// A file with every key at its default, commented out.
-pub fn template() -> String {
-    let mut text = String::from(
-        "# Configuration of dsc. Every line shows a default: remove the # to change it.\n\
-         # A flag beats DSC_SECTION__KEY, which beats this file.\n",
-    );
-    let mut section = "";
-    for key in KEYS {
-        let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
-        if of != section {
-            section = of;
-            text.extend(["\n[", section, "]\n"]);
-        }
-        let quote = if key.kind.is_number() { "" } else { "\"" };
-        text.extend(["# ", key.summary, "\n"]);
-        text.extend(["# ", name, " = ", quote, key.default, quote, "\n"]);
-    }
-    text
 }
 
 #[cfg(test)]

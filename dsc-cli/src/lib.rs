@@ -18,6 +18,7 @@ mod keystore;
 pub mod lock;
 pub mod logging;
 mod memory;
+mod metrics;
 mod network;
 mod node;
 pub mod output;
@@ -27,17 +28,18 @@ pub mod progress;
 mod role;
 pub mod shutdown;
 pub mod size;
+mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod testing;
 
 use std::{ffi::OsString, fmt};
 
-use clap::{Parser, error::ErrorKind};
+use clap::error::ErrorKind;
 use serde::Serialize;
 
 use crate::{
-    cli::Cli,
+    cli::{Line, LineError},
     exit::{Exit, Failure},
     output::{Document, Output},
 };
@@ -46,9 +48,10 @@ use crate::{
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args = with_new_verbs(args.into_iter().collect());
     let output = Output::stdout(asks_for_json(&args));
-    let result = match Cli::try_parse_from(&args) {
-        Ok(cli) => command::run(cli, &output),
-        Err(error) => usage(&error, &output),
+    let result = match Line::read(&args) {
+        Ok(line) => command::run(line, &output),
+        Err(LineError::Usage(error)) => usage(&error, &output),
+        Err(LineError::Config(error)) => Err(error.into()),
     };
     match result {
         Ok(()) => Exit::Done,
@@ -130,8 +133,6 @@ fn asks_for_json(args: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn json(args: &[&str]) -> bool {
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_command_tree_is_sound() {
-        Cli::command().debug_assert();
+        cli::wiring::command().debug_assert();
     }
 
     #[test]
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_clap_says_becomes_a_message_and_a_hint() {
-        let error = Cli::try_parse_from(["dsc", "confg"]).unwrap_err();
+        let error = cli::wiring::command().try_get_matches_from(["dsc", "confg"]).unwrap_err();
         let (message, hint) = split_usage(&error.render().to_string());
         assert_eq!(message, "unrecognized subcommand 'confg'");
         assert_eq!(hint, "a similar subcommand exists: 'config'");

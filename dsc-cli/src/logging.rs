@@ -26,7 +26,7 @@ pub struct LoggingError {
 /// # Errors
 ///
 /// [`LoggingError`] if `filter`, the value of `RUST_LOG`, does not parse.
-pub fn start(is_json: bool, verbosity: u8, filter: Option<&str>) -> Result<(), LoggingError> {
+pub fn start(is_json: bool, verbosity: usize, filter: Option<&str>) -> Result<(), LoggingError> {
     let targets = targets(verbosity, filter)?;
     let registry = tracing_subscriber::registry().with(targets);
     let layer = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
@@ -41,7 +41,7 @@ pub fn start(is_json: bool, verbosity: u8, filter: Option<&str>) -> Result<(), L
     Ok(())
 }
 
-fn targets(verbosity: u8, filter: Option<&str>) -> Result<Targets, LoggingError> {
+fn targets(verbosity: usize, filter: Option<&str>) -> Result<Targets, LoggingError> {
     if let Some(filter) = filter.filter(|filter| !filter.is_empty()) {
         return filter.parse().map_err(|source| LoggingError { got: filter.to_owned(), source });
     }

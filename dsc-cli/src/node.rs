@@ -291,14 +291,14 @@ pub(crate) fn validator(
     mine: &Mine,
     mut prover: Box<dyn Prover>,
     transport: Transport,
-) -> Result<Arc<Shared<Validator>>, Failure> {
-    let shared = Shared::new(Validator::new(mine.miner, mine.kind));
-    let (driven, own, effort) = (shared.clone(), host.clone(), mine.effort);
+) -> Result<role::validator::Server, Failure> {
+    let server = role::validator::Server::new(Validator::new(mine.miner, mine.kind));
+    let (driven, own, effort) = (server.clone(), host.clone(), mine.effort);
     spawn("validator", move || {
         let (time, shutdown) = (&own.time, &own.shutdown);
         role::validator::drive(&driven, prover.as_mut(), effort, &transport, time, shutdown);
     })?;
-    Ok(shared)
+    Ok(server)
 }
 
 /// Starts a monitor that asks everybody once in `interval`.

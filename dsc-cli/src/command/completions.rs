@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use serde::Serialize;
 
 use crate::{
-    cli::Cli,
+    cli::wiring,
     exit::Failure,
     output::{Document, Output},
 };
@@ -35,7 +34,7 @@ impl Document for Script {
 /// Standard output is the script.
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dsc", &mut script);
+    clap_complete::generate(args.shell, &mut wiring::command(), "dsc", &mut script);
     let script = String::from_utf8(script).map_err(|error| Failure::other("output", error))?;
     output.document(&Script { shell: args.shell.to_string(), script })
 }

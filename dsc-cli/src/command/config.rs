@@ -5,8 +5,7 @@ use std::{fmt, path::PathBuf};
 use serde::Serialize;
 
 use crate::{
-    cli::Globals,
-    config::{self, Config, Origin, Setting},
+    config::{self, Config, Origin, Setting, Sources},
     exit::Failure,
     output::{Document, Output},
 };
@@ -49,8 +48,9 @@ impl Document for Settings<'_> {
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.iter().try_for_each(|setting| {
             let Setting { key, value, origin } = setting;
+            let value = if value.is_empty() { "(not set)" } else { value };
             if self.with_origin {
-                writeln!(f, "{key:24} {value:26} {origin}")
+                writeln!(f, "{key:32} {value:26} {origin}")
             } else {
                 writeln!(f, "{key} = {value}")
             }
@@ -107,18 +107,17 @@ impl Document for Template {
 }
 
 /// Standard output is the answer.
-pub(crate) fn run(args: &Args, globals: &Globals, output: &Output) -> Result<(), Failure> {
-    let sources = globals.sources();
+pub(crate) fn run(args: &Args, sources: &Sources, output: &Output) -> Result<(), Failure> {
     match &args.verb {
         Verb::Show { origin } => {
-            let config = Config::load(&sources)?;
+            let config = Config::load(sources)?;
             let settings = config.settings().collect();
             output.document(&Settings { with_origin: *origin, settings })
         }
         Verb::Check { file } => {
             let config = match file {
                 Some(file) => Config::load_file(file)?,
-                None => Config::load(&sources)?,
+                None => Config::load(sources)?,
             };
             let is_set = |setting: &&Setting| setting.origin != Origin::Default;
             output.document(&Checked { ok: true, set: config.settings().filter(is_set).count() })

@@ -46,22 +46,17 @@ struct RunArgs {
     listen: Listen,
     #[command(flatten)]
     chain: ChainArgs,
-    /// Key to sign blocks with, PKCS#8 PEM, encrypted or not
     #[arg(long, value_name = "FILE", conflicts_with = "dev_key")]
     key: Option<PathBuf>,
-    /// File that holds the key's passphrase [default: asked at the terminal]
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// File descriptor to read the key's passphrase from
     #[arg(long, value_name = "NUMBER", conflicts_with = "passphrase_file")]
     passphrase_fd: Option<u32>,
-    /// Sign with the published key of development networks
     #[arg(long)]
     dev_key: bool,
-    /// Number of the lease this metronome holds
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER")]
     epoch: u64,
-    /// Wait for `metronome start` before making blocks
     #[arg(long)]
     stopped: bool,
 }

@@ -12,6 +12,7 @@ pub(crate) mod dev;
 pub(crate) mod genesis;
 pub(crate) mod health;
 mod input;
+pub(crate) mod man;
 pub(crate) mod metronome;
 pub(crate) mod monitor;
 pub(crate) mod openapi;
@@ -27,7 +28,7 @@ pub(crate) mod wallet;
 mod watched;
 
 use crate::{
-    cli::{Cli, Command, Globals},
+    cli::{Command, Line},
     config::Config,
     exit::Failure,
     logging,
@@ -42,42 +43,43 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Reads the configuration and starts logging.
-    fn open(globals: &Globals, output: &'a Output) -> Result<Self, Failure> {
-        let config = Config::load(&globals.sources())?;
+    /// Starts logging.
+    fn open(config: Config, output: &'a Output) -> Result<Self, Failure> {
         #[cfg(debug_assertions)]
         crate::crash::arm()?;
         let is_json = config.text("general.log_format") == "json";
         let filter = std::env::var("RUST_LOG").ok();
-        logging::start(is_json, globals.verbose, filter.as_deref())?;
+        logging::start(is_json, config.count("general.verbose"), filter.as_deref())?;
         Ok(Self { output, config })
     }
 }
 
 /// Runs one command.
-pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let globals = &cli.globals;
-    match cli.command {
-        // These three work whatever the configuration says, to help mend it.
+pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
+    let Line { command, sources, config } = line;
+    let open = || Context::open(config?, output);
+    match command {
+        // These work whatever the configuration says.
         Command::Completions(args) => completions::run(&args, output),
+        Command::Man(args) => man::run(&args, output),
         Command::Openapi(args) => openapi::run(&args, output),
-        Command::Config(args) => config::run(&args, globals, output),
+        Command::Config(args) => config::run(&args, &sources, output),
         #[cfg(debug_assertions)]
         Command::CrashPoints => crash_points::run(output),
-        Command::Dev(args) => dev::run(&args, &Context::open(globals, output)?),
-        Command::Blockchain(args) => blockchain::run(&args, &Context::open(globals, output)?),
-        Command::Pool(args) => pool::run(&args, &Context::open(globals, output)?),
-        Command::Metronome(args) => metronome::run(&args, &Context::open(globals, output)?),
-        Command::Validator(args) => validator::run(&args, &Context::open(globals, output)?),
-        Command::Monitor(args) => monitor::run(&args, &Context::open(globals, output)?),
-        Command::Wallet(args) => wallet::run(&args, &Context::open(globals, output)?),
-        Command::Tx(args) => tx::run(&args, &Context::open(globals, output)?),
-        Command::Block(args) => block::run(&args, &Context::open(globals, output)?),
-        Command::Chain(args) => chain::run(&args, &Context::open(globals, output)?),
-        Command::Vault(args) => vault::run(&args, &Context::open(globals, output)?),
-        Command::Proof(args) => proof::run(&args, &Context::open(globals, output)?),
-        Command::Bench(args) => bench::run(&args, &Context::open(globals, output)?),
-        Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
-        Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
+        Command::Dev(args) => dev::run(&args, &open()?),
+        Command::Blockchain(args) => blockchain::run(&args, &open()?),
+        Command::Pool(args) => pool::run(&args, &open()?),
+        Command::Metronome(args) => metronome::run(&args, &open()?),
+        Command::Validator(args) => validator::run(&args, &open()?),
+        Command::Monitor(args) => monitor::run(&args, &open()?),
+        Command::Wallet(args) => wallet::run(&args, &open()?),
+        Command::Tx(args) => tx::run(&args, &open()?),
+        Command::Block(args) => block::run(&args, &open()?),
+        Command::Chain(args) => chain::run(&args, &open()?),
+        Command::Vault(args) => vault::run(&args, &open()?),
+        Command::Proof(args) => proof::run(&args, &open()?),
+        Command::Bench(args) => bench::run(&args, &open()?),
+        Command::Genesis(args) => genesis::run(&args, &open()?),
+        Command::Health(args) => health::run(&args, &open()?),
     }
 }

@@ -12,7 +12,6 @@ pub(crate) struct Args {
     listen: Listen,
     #[command(flatten)]
     chain: ChainArgs,
-    /// Give coins of the published faucet account away (development networks only)
     #[arg(long)]
     faucet: bool,
 }

@@ -12,6 +12,7 @@ use crate::{
     output::Document,
     role::{Socket, transport::Transport},
     shutdown::Shutdown,
+    supervisor,
 };
 
 /// Time between two looks for something to say.
@@ -20,9 +21,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Flags of every role that serves.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Listen {
-    /// Where to listen; port 0 takes a free one and says which [default: from the configuration]
-    #[arg(long, value_name = "IP:PORT", value_parser = parse_listen)]
-    listen: Option<SocketAddr>,
+    /// Where to listen; port 0 takes a free one and says which
+    #[arg(long, value_parser = parse_listen)]
+    listen: SocketAddr,
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -76,8 +77,7 @@ impl<'a> Start<'a> {
 
     /// Takes the port.
     pub(crate) fn socket(&self, args: &Listen) -> Result<Socket, Failure> {
-        let configured = || self.context.config.listen(&format!("{}.listen", self.role));
-        Socket::bind(self.role, args.listen.unwrap_or_else(configured))
+        Socket::bind(self.role, args.listen)
     }
 
     /// The role's own folder.
@@ -87,6 +87,7 @@ impl<'a> Start<'a> {
 
     /// Says that the role serves.
     pub(crate) fn listening(&self, url: &str) -> Result<(), Failure> {
+        supervisor::tell_ready(&format!("serves at {url}"));
         self.event("listening", Some(url))
     }
 
@@ -97,6 +98,7 @@ impl<'a> Start<'a> {
     /// Waits for the request to end.
     pub(crate) fn wait(&self) {
         while !self.host.shutdown.sleep(Duration::from_secs(3600)) {}
+        supervisor::tell_stopping();
     }
 
     /// Waits for the request to end, and says for programs whenever `look` sees something new.
@@ -112,6 +114,7 @@ impl<'a> Start<'a> {
             }
             last = seen;
         }
+        supervisor::tell_stopping();
         Ok(())
     }
 

@@ -28,25 +28,18 @@ pub(crate) struct Args {
     listen: Listen,
     #[command(flatten)]
     chain: ChainArgs,
-    /// The proof to win blocks with: work, space or memory
     #[arg(long, value_name = "PROOF", value_parser = parse_kind)]
     proof: ProofKind,
-    /// Address that receives rewards and fees
     #[arg(long, value_name = "ADDRESS")]
     address: String,
-    /// UUID of this validator [default: made once and kept in its folder]
     #[arg(long, value_name = "UUID")]
     fingerprint: Option<Fingerprint>,
-    /// log2 of the entries of a vault to plot [default: the least the chain accepts]
     #[arg(long, value_name = "K")]
     size: Option<u8>,
-    /// Vaults to hold, by index
-    #[arg(long, value_name = "INDEX", value_delimiter = ',', default_value = "0")]
+    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
     index: Vec<u32>,
-    /// Threads to prove with [default: one per core]
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long)]
     threads: usize,
-    /// Tries in a round at most
     #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
     attempts: u64,
 }
@@ -67,13 +60,13 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let reporter = Reporter::new(Style::from_word(context.config.text("general.progress")));
     let prover = node::prover(&chain, &mine, &reporter)?;
     drop(reporter);
-    let shared = node::validator(&start.host, &mine, prover, start.transport.clone())?;
+    let server = node::validator(&start.host, &mine, prover, start.transport.clone())?;
     let url = socket.url();
-    let site = role::validator::site(&shared, &start.host.limits, shutdown);
-    let server = socket.serve(site, &start.host.limits, shutdown)?;
+    let site = role::validator::site(&server, &start.host.limits, shutdown);
+    let serving = socket.serve(site, &start.host.limits, shutdown)?;
     start.listening(&url)?;
     start.wait();
-    drop(server.join());
+    drop(serving.join());
     start.stopped()
 }
 

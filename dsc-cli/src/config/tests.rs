@@ -129,3 +129,26 @@ fn the_template_is_valid_with_and_without_its_comments() {
     let kept = config.settings().filter(|setting| setting.origin == Origin::Default);
     assert_eq!(kept.count(), 0);
 }
+
+#[test]
+fn a_list_may_be_an_array_and_nothing_an_empty_string() {
+    let config = from_text(
+        "[validator]\nindex = [0, 2]\nsize = \"\"\n[dev]\nvalidators = [\"work=2\", \"space=1\"]\n",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.text("validator.index"), "0,2");
+    assert_eq!(config.text("validator.size"), "");
+    assert_eq!(config.text("dev.validators"), "work=2,space=1");
+    for text in ["[validator]\nindex = [true]\n", "[pool]\nurl = [\"http://a:1\"]\n"] {
+        assert!(matches!(from_text(text).unwrap_err(), ConfigError::Invalid { .. }), "{text}");
+    }
+}
+
+#[test]
+fn two_settings_that_exclude_each_other_are_named() {
+    let (key, other) = ("metronome.key", "metronome.dev_key");
+    let error = ConfigError::Conflict { origin: Origin::File("f".into()), key, other };
+    assert_eq!(error.to_string(), "f: `metronome.key` and `metronome.dev_key` exclude each other");
+    assert_eq!(error.code(), "conflicting-settings");
+    assert!(error.hint().unwrap().contains("--origin"));
+}

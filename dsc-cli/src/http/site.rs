@@ -8,11 +8,10 @@
 //! 3. A handler that panics answers 500 and harms nobody else.
 
 use std::{
-    collections::BTreeMap,
-    fmt::{self, Write},
+    fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -38,7 +37,10 @@ use super::{
     problem::MEDIA_TYPE,
     room::Answers,
 };
-use crate::shutdown::Shutdown;
+use crate::{
+    metrics::{self, Requests, Sort},
+    shutdown::Shutdown,
+};
 
 const DETAIL_BYTES_MAX: usize = 1 << 10;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
@@ -173,7 +175,7 @@ impl Site {
             ready: Arc::clone(&self.ready),
             figures: Arc::clone(&self.figures),
             description: self.description.clone(),
-            requests: Mutex::default(),
+            requests: Requests::default(),
         });
         let probes = probes().with_state(Arc::clone(&observer)).into_router();
         let answers = Extension(Arc::clone(&self.answers));
@@ -342,13 +344,15 @@ pub(super) struct Observer {
     ready: Ready,
     figures: Figures,
     description: Bytes,
-    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    requests: Requests,
 }
 
-/// Counts requests, and turns whatever goes wrong inside into a problem.
+/// Times requests, and turns whatever goes wrong inside into a problem.
 async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-    let route = route.to_owned();
+    let started = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    // A path that nobody serves is the client's choice: all of them count together.
+    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = if let Ok(response) = answered {
         normalised(response).await
@@ -356,10 +360,7 @@ async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: 
         tracing::error!(%route, "a handler panicked");
         Problem::internal("the handler of this request failed").into_response()
     };
-    let key = (route, response.status().as_u16());
-    let mut requests = observer.requests.lock().unwrap_or_else(PoisonError::into_inner);
-    *requests.entry(key).or_default() += 1;
-    drop(requests);
+    observer.requests.observe(route, response.status().as_u16(), started.elapsed());
     response
 }
 
@@ -397,14 +398,14 @@ pub(super) fn probes() -> Routes<Arc<Observer>> {
         .about("For load balancers and scripts that wait: what the role depends on, one by one.")
         .json::<Readiness>("Every check holds.")
         .fault(503, "not-ready", "a check does not hold; `detail` names it");
-    let metrics_ = Operation::new("metrics", "Figures for Prometheus")
+    let metrics = Operation::new("metrics", "Figures for Prometheus")
         .text(METRICS_TYPE, "The text format of Prometheus, version 0.0.4.");
     let openapi = Operation::new("openapi", "This description")
         .json::<super::openapi::Document>("OpenAPI 3.1.");
     Routes::new()
-        .get("/healthz", healthz, alive)
-        .get("/readyz", readyz, ready)
-        .get("/metrics", metrics, metrics_)
+        .probe("/healthz", healthz, alive)
+        .probe("/readyz", readyz, ready)
+        .probe("/metrics", figures, metrics)
         .get("/openapi.json", description, openapi)
 }
 
@@ -482,7 +483,7 @@ async fn readyz(State(observer): State<Arc<Observer>>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(observer): State<Arc<Observer>>) -> Response {
+async fn figures(State(observer): State<Arc<Observer>>) -> Response {
     let text = match aside(move || observer.exposition()).await {
         Ok(text) => text,
         Err(problem) => return problem.into_response(),
@@ -493,17 +494,17 @@ async fn metrics(State(observer): State<Arc<Observer>>) -> Response {
 impl Observer {
     /// The figures in the text format of Prometheus.
     fn exposition(&self) -> String {
-        let (role, version) = (self.role, env!("CARGO_PKG_VERSION"));
-        let mut text = format!(
-            "# TYPE dsc_build_info gauge\ndsc_build_info{{role=\"{role}\",version=\"{version}\"}} 1\n\
-             # TYPE dsc_http_requests_total counter\n"
-        );
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for ((route, code), count) in requests {
-            let labels = format!("role=\"{role}\",route=\"{route}\",code=\"{code}\"");
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "dsc_http_requests_total{{{labels}}} {count}");
+        let mut text = String::new();
+        let info = [("role", self.role), ("version", env!("CARGO_PKG_VERSION"))];
+        metrics::family(&mut text, "dsc_build_info", Sort::Gauge, "The program that runs.");
+        metrics::sample(&mut text, "dsc_build_info", &info, 1);
+        let about = "Whether a condition of readiness holds, as /readyz tells.";
+        metrics::family(&mut text, "dsc_ready", Sort::Gauge, about);
+        for Check { name, ok, .. } in (self.ready)() {
+            let labels = [("role", self.role), ("check", name)];
+            metrics::sample(&mut text, "dsc_ready", &labels, u8::from(ok));
         }
+        self.requests.write(&mut text, self.role);
         (self.figures)(&mut text);
         text
     }

@@ -342,10 +342,43 @@ fn health_readiness_and_metrics_are_told() {
     assert_eq!((not_ready.status, not_ready.code.as_str()), (503, "not-ready"));
     assert_eq!(not_ready.detail, "the test is not ready: blockchain: no answer");
     let figures = String::from_utf8(client.get_bytes("/metrics").unwrap()).unwrap();
-    let expected = "dsc_http_requests_total{role=\"test\",route=\"/readyz\",code=\"503\"} 1\n";
-    assert!(figures.contains(expected), "{figures}");
-    assert!(figures.starts_with("# TYPE dsc_build_info gauge\n"), "{figures}");
+    for expected in [
+        "dsc_http_request_seconds_count{role=\"test\",route=\"/readyz\",code=\"503\"} 1\n",
+        "# TYPE dsc_build_info gauge\n",
+        "dsc_ready{role=\"test\",check=\"blockchain\"} 0\n",
+    ] {
+        assert!(figures.contains(expected), "{figures}");
+    }
     assert!(figures.ends_with("dsc_chain_height 7\n"), "{figures}");
+}
+
+#[test]
+fn probes_may_add_to_the_query() {
+    let server = Running::start(quick(), |site| site);
+    let client = server.client();
+    for path in ["/healthz?x=1", "/readyz?x=1&x=2", "/metrics?format=prometheus"] {
+        client.get_bytes(path).unwrap();
+    }
+    let problem = problem_of(client.get_bytes("/openapi.json?x=1").unwrap_err());
+    assert_eq!((problem.status, problem.code.as_str()), (400, "invalid-query"));
+}
+
+#[test]
+fn a_path_or_a_method_that_a_client_makes_up_is_no_series() {
+    let server = Running::start(quick(), |site| site);
+    let client = server.client();
+    for index in 0..50 {
+        client.get_bytes(&format!("/made/up/{index}")).unwrap_err();
+    }
+    client.post_bytes("/healthz", b"").unwrap_err();
+    let figures = String::from_utf8(client.get_bytes("/metrics").unwrap()).unwrap();
+    let counts: Vec<_> = figures.lines().filter(|line| line.contains("seconds_count")).collect();
+    let label = "dsc_http_request_seconds_count{role=\"test\",route";
+    let expected = [
+        format!("{label}=\"/healthz\",code=\"405\"}} 1"),
+        format!("{label}=\"none\",code=\"404\"}} 50"),
+    ];
+    assert_eq!(counts, expected);
 }
 
 #[test]

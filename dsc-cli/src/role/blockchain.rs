@@ -26,6 +26,7 @@ use crate::{
     clock::SystemClock,
     crash::{self, Point},
     http::{Check, Json, Limits, Problem, Room, Site},
+    metrics::{self, Sort},
     shutdown::Shutdown,
 };
 
@@ -107,24 +108,25 @@ fn site_of(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
 }
 
 fn write_figures(server: &Shared<Blockchain>, text: &mut String) {
-    use std::fmt::Write;
     let held = server.lock();
     let state = held.ledger().state();
     let height = state.height().map_or_else(|| "-1".into(), |height| height.to_string());
-    let seconds = state.tip().time.0 / 1000;
-    let _ = writeln!(text, "# TYPE dsc_chain_height gauge\ndsc_chain_height {height}");
-    let _ = writeln!(
-        text,
-        "# TYPE dsc_tip_timestamp_seconds gauge\ndsc_tip_timestamp_seconds {seconds}"
-    );
-    let equivocations = held.evidence().count();
-    let _ = writeln!(text, "# TYPE dsc_equivocations gauge\ndsc_equivocations {equivocations}");
-    let _ = writeln!(text, "# TYPE dsc_blocks_total counter");
+    let Millis(time) = state.tip().time;
     let wins = held.ledger().wins();
-    for (kind, count) in dsc_lib::proof::ProofKind::all().zip(wins.by_engine()) {
-        let _ = writeln!(text, "dsc_blocks_total{{proof=\"{}\"}} {count}", kind.name());
+    let (by_engine, without) = (wins.by_engine(), wins.none());
+    let equivocations = held.evidence().count();
+    drop(held);
+    metrics::gauge(text, "dsc_chain_height", "Height of the last block; -1 without one.", height);
+    let about = "Time of the last block, since the Unix epoch.";
+    metrics::gauge(text, "dsc_tip_timestamp_seconds", about, metrics::seconds_of(time));
+    let about = "Heights at which a metronome signed two blocks.";
+    metrics::gauge(text, "dsc_equivocations", about, equivocations);
+    let about = "Blocks on the ledger, by the proof that won them; none without a winner.";
+    metrics::family(text, "dsc_blocks_total", Sort::Counter, about);
+    for (kind, count) in dsc_lib::proof::ProofKind::all().zip(by_engine) {
+        metrics::sample(text, "dsc_blocks_total", &[("proof", kind.name())], count);
     }
-    let _ = writeln!(text, "dsc_blocks_total{{proof=\"none\"}} {}", wins.none());
+    metrics::sample(text, "dsc_blocks_total", &[("proof", "none")], without);
 }
 
 /// The fault of this server, not of the client.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use dsc_lib::{
     codec,
-    proof::ProofEntry,
+    proof::{ProofEntry, ProofKind},
     role::{
         HandIn,
         metronome::{Metronome, OpenRound, Status},
@@ -26,6 +26,7 @@ use crate::{
         Check, Json, Limits, Problem, Site, Token,
         openapi::{Group, Operation, Outline, Routes},
     },
+    metrics::{self, Sort},
     shutdown::Shutdown,
 };
 
@@ -45,7 +46,10 @@ pub(crate) fn site(
     token: Option<&Token>,
 ) -> Site {
     let server = Server { shared: shared.clone(), time: time.clone() };
-    Site::of(outline().with_state(&server), limits, shutdown, token).ready(move || checks(&server))
+    let figures = server.clone();
+    Site::of(outline().with_state(&server), limits, shutdown, token)
+        .ready(move || checks(&server))
+        .metrics(move |text| write_figures(&figures, text))
 }
 
 /// Every route, and what each is for.
@@ -113,6 +117,20 @@ fn checks(server: &Server) -> Vec<Check> {
     drop(metronome);
     let detail = status.fault.clone().unwrap_or_else(|| "followed".into());
     vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }]
+}
+
+fn write_figures(server: &Server, text: &mut String) {
+    let status = server.shared.lock().status(server.time.now());
+    let about = "Whether it makes blocks; 0 after `metronome stop`.";
+    metrics::gauge(text, "dsc_metronome_running", about, u8::from(status.running));
+    let about = "Planned time between blocks.";
+    let interval = metrics::seconds_of(status.interval.0);
+    metrics::gauge(text, "dsc_metronome_interval_seconds", about, interval);
+    metrics::family(text, "dsc_validators", Sort::Gauge, "Validators it hears from, by proof.");
+    for kind in ProofKind::all() {
+        let count = status.validators.iter().filter(|report| report.kind == kind).count();
+        metrics::sample(text, "dsc_validators", &[("proof", kind.name())], count);
+    }
 }
 
 async fn chain_genesis(State(server): State<Server>) -> Result<Response, Problem> {

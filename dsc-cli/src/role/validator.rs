@@ -1,11 +1,13 @@
 //! The validator: a prover driven by rounds, with a site for its health.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use dsc_lib::{
-    proof::{Attempt, Budget, Clock, Prover},
+    proof::{Budget, Clock, Prover},
     role::validator::{Job, Step, Validator},
-    units::Millis,
 };
 
 use super::{NAP, Shared, span, transport::Transport};
@@ -13,6 +15,7 @@ use crate::{
     clock::Time,
     crash::{self, Point},
     http::{Check, Limits, Site, openapi::Outline},
+    metrics::{self, Histogram, PROOF_BOUNDS, Sort},
     shutdown::Shutdown,
 };
 
@@ -25,12 +28,39 @@ pub(crate) struct Effort {
     pub(crate) threads: usize,
 }
 
+/// What a validator counts beside what the metronome is told.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Time to each proof.
+    proof_times: Histogram,
+    vault_bytes: AtomicU64,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self { proof_times: Histogram::new(PROOF_BOUNDS), vault_bytes: AtomicU64::new(0) }
+    }
+}
+
+/// A validator, and what it counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) shared: Arc<Shared<Validator>>,
+    figures: Arc<Figures>,
+}
+
+impl Server {
+    pub(crate) fn new(validator: Validator) -> Self {
+        Self { shared: Shared::new(validator), figures: Arc::default() }
+    }
+}
+
 /// The routes of a validator: health and metrics only.
-pub(crate) fn site(shared: &Arc<Shared<Validator>>, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let (ready, figures) = (shared.clone(), shared.clone());
+pub(crate) fn site(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
+    let (ready, counting) = (server.shared.clone(), server.clone());
     Site::of(outline(), limits, shutdown, None)
         .ready(move || checks(&ready))
-        .metrics(move |text| write_figures(&figures, text))
+        .metrics(move |text| write_figures(&counting, text))
 }
 
 /// No routes of its own.
@@ -47,26 +77,33 @@ fn checks(shared: &Shared<Validator>) -> Vec<Check> {
     vec![Check { name: "metronome", ok, detail: fault.unwrap_or_else(|| "answers".into()) }]
 }
 
-fn write_figures(shared: &Shared<Validator>, text: &mut String) {
-    use std::fmt::Write;
-    let validator = shared.lock();
-    let (proof, tally) = (validator.kind().name(), validator.tally());
+fn write_figures(server: &Server, text: &mut String) {
+    let validator = server.shared.lock();
+    let (kind, tally) = (validator.kind(), validator.tally());
     drop(validator);
-    let _ = writeln!(text, "# TYPE dsc_proof_attempts_total counter");
-    let _ = writeln!(text, "dsc_proof_attempts_total{{proof=\"{proof}\"}} {}", tally.attempts);
-    let _ = writeln!(text, "# TYPE dsc_proofs_total counter");
-    let _ = writeln!(text, "dsc_proofs_total{{proof=\"{proof}\"}} {}", tally.proofs);
+    let labels = [("proof", kind.name())];
+    let about = "Tries of the validator.";
+    metrics::counter(text, "dsc_proof_attempts_total", about, &labels, tally.attempts);
+    let about = "Proofs that met the target of their round.";
+    metrics::counter(text, "dsc_proofs_total", about, &labels, tally.proofs);
+    let about = "Time that the work of a round took, of rounds that gave a proof.";
+    metrics::family(text, "dsc_proof_seconds", Sort::Histogram, about);
+    server.figures.proof_times.write(text, "dsc_proof_seconds", &labels);
+    let (about, bytes) = ("Bytes of vaults on disk.", &server.figures.vault_bytes);
+    metrics::gauge(text, "dsc_vault_bytes", about, bytes.load(Relaxed));
 }
 
 /// Proves round after round until everybody was asked to end.
 pub(crate) fn drive(
-    shared: &Shared<Validator>,
+    server: &Server,
     prover: &mut dyn Prover,
     effort: Effort,
     transport: &Transport,
     time: &Time,
     shutdown: &Shutdown,
 ) {
+    let Server { shared, figures } = server;
+    figures.vault_bytes.store(prover.footprint().disk_bytes, Relaxed);
     while !shutdown.is_requested() {
         let step = shared.lock().next(time.now());
         match step {
@@ -78,7 +115,7 @@ pub(crate) fn drive(
             }
             Step::Prove(job) => {
                 crash::point(Point::ValidatorProving);
-                prove(shared, prover, effort, &job, time, shutdown);
+                prove(server, prover, effort, &job, time, shutdown);
             }
             Step::Wait(until) => {
                 shutdown.sleep(span(until.since(time.now())).min(NAP));
@@ -89,28 +126,30 @@ pub(crate) fn drive(
 }
 
 fn prove(
-    shared: &Shared<Validator>,
+    server: &Server,
     prover: &mut dyn Prover,
     effort: Effort,
     job: &Job,
     time: &Time,
     shutdown: &Shutdown,
 ) {
-    let started = time.now();
-    let deadline = Clock::now(time).saturating_add(span(job.time));
+    let (started, begun) = (time.now(), Clock::now(time));
+    let deadline = begun.saturating_add(span(job.time));
     let budget = Budget::new(time, shutdown.flag())
         .with_deadline(deadline)
         .with_attempts_max(effort.attempts_max)
         .with_threads(effort.threads);
     match prover.prove(&job.challenge, job.target, &budget) {
-        Ok(attempt) => note(shared, time.now().since(started), attempt, prover),
+        Ok(attempt) => {
+            if attempt.best.is_some() {
+                server.figures.proof_times.observe(Clock::now(time).saturating_sub(begun));
+            }
+            let footprint = prover.footprint();
+            server.shared.lock().proved(time.now().since(started), attempt, footprint);
+        }
         Err(error) => {
             tracing::error!(%error, "the prover failed");
-            shared.lock().give_up(time.now(), &error.to_string());
+            server.shared.lock().give_up(time.now(), &error.to_string());
         }
     }
-}
-
-fn note(shared: &Shared<Validator>, spent: Millis, attempt: Attempt, prover: &dyn Prover) {
-    shared.lock().proved(spent, attempt, prover.footprint());
 }

@@ -30,8 +30,7 @@ impl Dsc {
     /// One whose network is `network`.
     pub(crate) fn on(network: &Network) -> Self {
         let url = |role: &str| {
-            let url = network.urls[role].as_str().unwrap().to_owned();
-            (format!("DSC_{}__URL", role.to_uppercase()), url)
+            (format!("DSC_{}__URL", role.to_uppercase()), network.url(role).to_owned())
         };
         Self::with(["blockchain", "pool", "metronome"].map(url).to_vec())
     }
@@ -168,6 +167,11 @@ impl Network {
         let accounts = description["accounts"].as_array().unwrap();
         let accounts = accounts.iter().map(|text| text.as_str().unwrap().to_owned()).collect();
         Self { child, urls: description["urls"].clone(), accounts, folder }
+    }
+
+    /// Where a role is reached.
+    pub(crate) fn url(&self, role: &str) -> &str {
+        self.urls[role].as_str().unwrap()
     }
 
     /// The genesis file of the chain.

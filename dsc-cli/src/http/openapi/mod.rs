@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. A route cannot be added without its description, nor a description without its route.
-//! 2. A query holds only names that the description of its route has, each at most once.
+//! 2. A query holds only names that the description of its route has, each at most once; those of
+//!    probes are passed over.
 //!
 //! `role/openapi.rs` compares the descriptions with docs/openapi/, and `scripts/openapi.py` holds
 //! running roles to them.
@@ -123,6 +124,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         operation: Operation,
     ) -> Self {
         self.add("post", path, post(handler), operation)
+    }
+
+    /// Adds a route whose query is passed over: probes put what they like there.
+    pub(super) fn probe<T: 'static>(
+        mut self,
+        path: &'static str,
+        handler: impl Handler<T, S>,
+        operation: Operation,
+    ) -> Self {
+        self.router = self.router.route(path, get(handler));
+        self.described.push(Route { method: "get", path, operation });
+        self
     }
 
     fn add(

@@ -36,6 +36,7 @@ use crate::{
     crash::{self, Point},
     exit::Failure,
     http::{Check, Json, Limits, Problem, Room, Site, Token},
+    metrics::{self, Sort},
     shutdown::Shutdown,
 };
 
@@ -173,19 +174,21 @@ fn checks(server: &Server) -> Vec<Check> {
 }
 
 fn write_figures(server: &Server, text: &mut String) {
-    use std::fmt::Write;
     let counts = server.shared.lock().counts();
-    let _ = writeln!(text, "# TYPE dsc_pool_transactions gauge");
-    let _ = writeln!(text, "dsc_pool_transactions{{state=\"submitted\"}} {}", counts.submitted);
-    let _ = writeln!(text, "dsc_pool_transactions{{state=\"unconfirmed\"}} {}", counts.unconfirmed);
-    let _ = writeln!(text, "# TYPE dsc_transactions_total counter");
+    metrics::family(text, "dsc_pool_transactions", Sort::Gauge, "Transactions that are held.");
+    let held = [("submitted", counts.submitted), ("unconfirmed", counts.unconfirmed)];
+    for (state, count) in held {
+        metrics::sample(text, "dsc_pool_transactions", &[("state", state)], count);
+    }
+    let about = "Transactions that ended since the pool was started, by how.";
+    metrics::family(text, "dsc_transactions_total", Sort::Counter, about);
     let ends = [
         ("confirmed", counts.confirmed),
         ("rejected", counts.rejected),
         ("expired", counts.expired),
     ];
     for (state, count) in ends {
-        let _ = writeln!(text, "dsc_transactions_total{{state=\"{state}\"}} {count}");
+        metrics::sample(text, "dsc_transactions_total", &[("state", state)], count);
     }
 }
 
