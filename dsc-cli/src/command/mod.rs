@@ -23,6 +23,7 @@ mod role;
 pub(crate) mod tx;
 pub(crate) mod validator;
 pub(crate) mod vault;
+pub(crate) mod wait;
 pub(crate) mod wallet;
 mod watched;
 
@@ -79,5 +80,6 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args, &Context::open(globals, output)?),
         Command::Genesis(args) => genesis::run(&args, &Context::open(globals, output)?),
         Command::Health(args) => health::run(&args, &Context::open(globals, output)?),
+        Command::Wait(args) => wait::run(&args, &Context::open(globals, output)?),
     }
 }

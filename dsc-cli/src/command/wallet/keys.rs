@@ -56,7 +56,7 @@ pub(super) struct Show {
     /// Name of the key
     name: KeyName,
     /// Write the public key as PEM and nothing else
-    #[arg(long)]
+    #[arg(long, visible_alias = "public")]
     pem: bool,
     #[command(flatten)]
     prefix: PrefixArgs,

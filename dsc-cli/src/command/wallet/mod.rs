@@ -9,10 +9,14 @@
 mod accounts;
 mod batch;
 mod keys;
+pub(crate) mod memo;
 mod payer;
+mod payments;
+mod read;
 mod send;
 mod sign;
 mod submit;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -51,6 +55,10 @@ enum Verb {
     /// List what touched an account, newest first
     #[command(alias = "transactions")]
     History(accounts::History),
+    /// Show what touches accounts, as it happens
+    Watch(watch::Watch),
+    /// Show the memo of a transaction; open it if it is sealed
+    Read(read::Read),
     /// Have the faucet of a development network pay an account
     Faucet(accounts::Faucet),
     /// Pay somebody and wait for confirmation
@@ -76,6 +84,8 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         Verb::Passwd(args) => keys::passwd(args, context),
         Verb::Balance(args) => accounts::balance(args, context),
         Verb::History(args) => accounts::history(args, context),
+        Verb::Watch(args) => watch::watch(args, context),
+        Verb::Read(args) => read::read(args, context),
         Verb::Faucet(args) => accounts::faucet(args, context),
         Verb::Send(args) => send::send(args, context),
         Verb::SendMany(args) => batch::send_many(args, context),

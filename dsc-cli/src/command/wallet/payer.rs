@@ -41,11 +41,20 @@ impl PayerArgs {
             Some(name) => name.clone(),
             None => only(keystore)?,
         };
-        // A missing key is found out before a passphrase is asked for.
-        keystore.public(&name)?;
-        let passphrase = self.passphrase.source()?.read(&name.to_string())?;
-        Ok(keystore.load(&name, &passphrase)?)
+        kept(keystore, &name, &self.passphrase)
     }
+}
+
+/// A key of the wallet; asks for its passphrase.
+pub(super) fn kept(
+    keystore: &Keystore,
+    name: &KeyName,
+    passphrase: &PassphraseArgs,
+) -> Result<SecretKey, Failure> {
+    // A missing key is found out before a passphrase is asked for.
+    keystore.public(name)?;
+    let passphrase = passphrase.source()?.read(&name.to_string())?;
+    Ok(keystore.load(name, &passphrase)?)
 }
 
 fn only(keystore: &Keystore) -> Result<KeyName, Failure> {
@@ -62,7 +71,8 @@ fn only(keystore: &Keystore) -> Result<KeyName, Failure> {
     }
 }
 
-fn dev_account(index: usize, chain: &Chain) -> Result<SecretKey, Failure> {
+/// The key of a published account.
+pub(super) fn dev_account(index: usize, chain: &Chain) -> Result<SecretKey, Failure> {
     network::require_development(chain, "--dev-account")?;
     network::account_key(index).ok_or_else(|| {
         let max = network::PUBLISHED_ACCOUNTS.saturating_sub(1);

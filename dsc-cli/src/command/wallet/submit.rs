@@ -20,11 +20,7 @@ use dsc_lib::{
     hash::Digest,
     mempool::Status,
     proof::Progress,
-    role::{
-        blockchain::{ConfirmedList, Info},
-        pool::Outcome,
-        wallet::Payment as Sending,
-    },
+    role::{pool::Outcome, wallet::Payment as Sending},
     transaction::{Encoded, Transaction},
     units::Height,
 };
@@ -46,8 +42,6 @@ use crate::{
     output::Document,
 };
 
-/// Longest question for confirmations.
-const ASK_MS: u64 = 1_000;
 /// Pause before a full pool is asked again that does not say when.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -177,7 +171,7 @@ fn many(args: &Submit, path: &Path, context: &Context<'_>) -> Result<(), Failure
     let prepared = prepared::read(path, &remote.chain)?;
     check_signatures(path, &remote.chain, &prepared)?;
     let file = File { remote: &remote, prepared: &prepared, watched: Watched::new(context)? };
-    let from = file.next_height()?;
+    let from = remote.next_height()?;
     let mut statuses = file.send(usize::from(args.batch))?;
     if !args.wait.is_async {
         file.wait(from, &mut statuses, &args.wait)?;
@@ -235,12 +229,6 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    /// The height of the block that comes next.
-    fn next_height(&self) -> Result<Height, Failure> {
-        let info: Info = self.remote.transport.blockchain.get_json("/v1/info")?;
-        Ok(Height(info.height.map_or(0, |height| height.0.saturating_add(1))))
-    }
-
     fn send(&self, batch: usize) -> Result<Vec<Status>, Failure> {
         let total = self.prepared.len() as u64;
         let mut statuses = Vec::new();
@@ -291,10 +279,7 @@ impl File<'_> {
                 let is_known = statuses.iter().any(is_ended);
                 return if is_known { Ok(()) } else { self.late(open.len(), wait) };
             }
-            let path = format!("/v1/confirmed?from={next}&wait={ASK_MS}");
-            let bytes = self.remote.transport.blockchain.get_bytes(&path)?;
-            let blocks: ConfirmedList =
-                codec::decode(&bytes).map_err(|error| Failure::other("answer-malformed", error))?;
+            let blocks = self.remote.confirmed(next, wait.timeout)?;
             for block in &blocks {
                 next = Height(block.height.0.saturating_add(1));
                 for id in &block.ids {
@@ -320,7 +305,7 @@ impl File<'_> {
             _ => None,
         });
         let Some(last) = heights.max() else { return Ok(()) };
-        while self.next_height()?.0 < last.saturating_add(wait.confirmations) {
+        while self.remote.next_height()?.0 < last.saturating_add(wait.confirmations) {
             self.watched.check("waiting for confirmations")?;
             if clock.elapsed() > wait.timeout {
                 let count = statuses.iter().filter(|status| !is_ended(status)).count();
