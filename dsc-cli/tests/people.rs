@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use common::{Dsc, Network};
+use common::{Door, Dsc, Network};
 use serde_json::Value;
 
 const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000007";
@@ -206,6 +206,37 @@ fn what_touches_an_account_is_told_as_it_happens() {
     assert!(lines[1].contains(&format!("-2 to {dora}")), "{text}");
     Dsc::offline().fails(6, "cannot-connect", &["wallet", "watch", &carol]);
     Dsc::on(&network).fails(2, "usage", &["wallet", "watch"]);
+}
+
+/// Nothing is lost and nothing is told twice while the server is away.
+#[test]
+fn a_watch_goes_on_after_the_server_was_away() {
+    let mut network = Network::start_with(&[]);
+    let door = Door::to(&network.place("blockchain"));
+    let dsc = Dsc::on(&network);
+    let to = dsc.create("carol");
+    let watch = ["wallet", "watch", "carol", "--json", "--blockchain-url", &door.url];
+    let mut watch = Beside::start(dsc.command(&watch));
+    let pay = |network: &Network, amount: &str| {
+        let send = ["wallet", "send", amount, &to, "--dev-account", "1"];
+        id_of(&Dsc::on(network).json("dsc.tx/1", &send))
+    };
+    let mut paid = vec![pay(&network, "1")];
+    let mut seen = vec![id_of(&watch.next()["transaction"])];
+    door.turn("");
+    paid.push(pay(&network, "2"));
+    network.restart();
+    paid.push(pay(&network, "3"));
+    door.turn(&network.place("blockchain"));
+    paid.push(pay(&network, "4"));
+    seen.extend((0..3).map(|_| id_of(&watch.next()["transaction"])));
+    assert_eq!(seen, paid);
+
+    let other = Network::start_with(&[("DSC_GENERAL__PROGRESS", "none")]);
+    door.turn(&other.place("blockchain"));
+    let last = watch.next();
+    assert_eq!(last["error"]["code"], "wrong-chain", "{last}");
+    assert_eq!(watch.child.wait().unwrap().code(), Some(4));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "no test file uses everything")]
 
 use std::{
-    fs,
+    fs, io,
+    net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    thread,
 };
 
 use serde_json::Value;
@@ -124,6 +126,47 @@ fn document(output: &Output) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// A door to a server: connections to it go to wherever it is pointed, and end when it turns.
+pub(crate) struct Door {
+    pub(crate) url: String,
+    target: Arc<Mutex<String>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Door {
+    pub(crate) fn to(place: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let target = Arc::new(Mutex::new(place.to_owned()));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (to, held) = (target.clone(), open.clone());
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let place = to.lock().unwrap().clone();
+                let Ok(far) = TcpStream::connect(place) else { continue };
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) =
+                        (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut into);
+                        let _ = into.shutdown(Shutdown::Both);
+                    });
+                }
+                held.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { url, target, open }
+    }
+
+    /// Leads elsewhere from now on; an empty place is nowhere.
+    pub(crate) fn turn(&self, place: &str) {
+        place.clone_into(&mut self.target.lock().unwrap());
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// A chain of `dsc dev` that ends with the last test that uses it.
 pub(crate) struct Network {
     child: Child,
@@ -153,7 +196,24 @@ impl Network {
 
     /// Starts a chain of its own with these variables.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), variables)
+    }
+
+    /// Stops the chain and goes on with it at other ports.
+    pub(crate) fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let folder = std::mem::replace(&mut self.folder, elsewhere);
+        *self = Self::start_in(folder, &[]);
+    }
+
+    /// Where a role is: host and port.
+    pub(crate) fn place(&self, role: &str) -> String {
+        self.urls[role].as_str().unwrap().trim_start_matches("http://").to_owned()
+    }
+
+    fn start_in(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let args = "dev --port-base 0 --block-time 200ms --out /dev/stdout --progress none";
         let args: Vec<_> = args.split(' ').collect();
         let mut child = command(&args, folder.path())
