@@ -3,12 +3,9 @@
 
 mod common;
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
-use common::{Door, Dsc, Network};
+use common::{Beside, Door, Dsc, Network};
 use serde_json::Value;
 
 const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000007";
@@ -136,43 +133,11 @@ fn memos_are_sealed_offline_and_from_files() {
     far.fails(2, "usage", &["wallet", "send", "1", &bob, "--dev-account", "9", "--seal"]);
 }
 
-/// A command that runs beside the test, killed with it.
-struct Beside {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Beside {
-    /// Starts it, and waits until it has said its first line to people.
-    fn start(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        errors.read_line(&mut said).unwrap();
-        assert!(said.starts_with("watching "), "{said}");
-        // Whatever else it says has to go somewhere.
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
-    }
-
-    fn interrupt(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A watch that has begun.
+fn watching(command: Command) -> Beside {
+    let mut watch = Beside::start(command);
+    watch.said("watching ");
+    watch
 }
 
 #[test]
@@ -180,8 +145,8 @@ fn what_touches_an_account_is_told_as_it_happens() {
     let network = Network::shared();
     let dsc = Dsc::on(&network);
     let (carol, dora) = (dsc.create("carol"), dsc.create("dora"));
-    let mut all = Beside::start(dsc.command(&["wallet", "watch", "--json"]));
-    let mut one = Beside::start(dsc.command(&["wallet", "watch", "carol", "--json"]));
+    let mut all = watching(dsc.command(&["wallet", "watch", "--json"]));
+    let mut one = watching(dsc.command(&["wallet", "watch", "carol", "--json"]));
     let send = ["wallet", "send", "--dev-account", "2"];
     let first = dsc.json("dsc.tx/1", &[&send[..], &["5", &carol, "--memo", "hello"]].concat());
     let pay = ["wallet", "send", "2", &dora, "--from", "carol"];
@@ -197,7 +162,7 @@ fn what_touches_an_account_is_told_as_it_happens() {
     assert_eq!((id_of(&seen["transaction"]), &seen["received"]), (id_of(&second), &"0".into()));
     let names: Vec<_> = (0..3).map(|_| all.next()["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names.iter().filter(|name| *name == "carol").count(), 2, "{names:?}");
-    assert_eq!((one.interrupt(), all.interrupt()), (Some(0), Some(0)));
+    assert_eq!((one.end("-INT"), all.end("-INT")), (Some(0), Some(0)));
 
     let since = words("wallet watch carol --since 0 --count 2");
     let text = dsc.text(&since);
@@ -216,7 +181,7 @@ fn a_watch_goes_on_after_the_server_was_away() {
     let dsc = Dsc::on(&network);
     let to = dsc.create("carol");
     let watch = ["wallet", "watch", "carol", "--json", "--blockchain-url", &door.url];
-    let mut watch = Beside::start(dsc.command(&watch));
+    let mut watch = watching(dsc.command(&watch));
     let pay = |network: &Network, amount: &str| {
         let send = ["wallet", "send", amount, &to, "--dev-account", "1"];
         id_of(&Dsc::on(network).json("dsc.tx/1", &send))

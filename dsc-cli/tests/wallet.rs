@@ -254,7 +254,8 @@ fn everybody_in_a_file_is_paid() {
     dsc.write("many.csv", format!("{to},1\n{to},1.5.0\n"));
     let (message, _) = dsc.fails(2, "invalid-payments", &pay);
     assert!(message.starts_with("many.csv line 2: an amount is digits"), "{message}");
-    dsc.write("many.csv", format!("{{\"address\":\"{to}\",\"amount\":\"1\"}}\n{to},999999999\n"));
+    dsc.write("rich.csv", format!("{{\"address\":\"{to}\",\"amount\":\"1\"}}\n{to},999999999\n"));
+    let pay = ["wallet", "send-many", "rich.csv", "--dev-account", "7"];
     dsc.fails(4, "insufficient-funds", &pay);
     assert_eq!(dsc.balance("carol"), "3");
 }

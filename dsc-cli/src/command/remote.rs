@@ -18,7 +18,7 @@ use dsc_lib::{
     units::Height,
 };
 
-use super::{Context, role::ChainArgs};
+use super::{Context, role::ChainArgs, watched::Watched};
 use crate::{
     clock::Time,
     duration,
@@ -216,6 +216,11 @@ impl<'a> Remote<'a> {
             (setting.value != key.default).then(|| format!(" --{role}-url {}", setting.value))
         });
         format!("dsc tx status {id}{}", urls.collect::<String>())
+    }
+
+    /// A slow task that ends with this command.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched::until(self.shutdown.clone(), self.context)
     }
 
     /// The failure of a task that was asked to stop, if it was.

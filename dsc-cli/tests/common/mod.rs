@@ -2,10 +2,11 @@
 #![allow(dead_code, reason = "no test file uses everything")]
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead},
     net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
     thread,
 };
@@ -109,6 +110,50 @@ impl Dsc {
     pub(crate) fn balance(&self, of: &str) -> String {
         let document = self.json("dsc.balance/1", &["wallet", "balance", of]);
         document["balance"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A command that runs beside the test, and is killed with it.
+pub(crate) struct Beside {
+    pub(crate) child: Child,
+    lines: Lines<ChildStdout>,
+    notes: Lines<ChildStderr>,
+}
+
+type Lines<T> = io::Lines<io::BufReader<T>>;
+
+impl Beside {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let notes = io::BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, notes }
+    }
+
+    /// Waits until it tells people something that begins like this.
+    pub(crate) fn said(&mut self, start: &str) {
+        let found = self.notes.by_ref().map_while(Result::ok).find(|line| line.starts_with(start));
+        assert!(found.is_some(), "it never said `{start}`");
+    }
+
+    /// The next document of its stream.
+    pub(crate) fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Sends it a signal, and returns its exit code when it has ended, if it had one.
+    pub(crate) fn end(&mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

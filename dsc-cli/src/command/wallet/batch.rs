@@ -1,27 +1,38 @@
 //! Many payments from one file, up to 256 in one transaction.
+//!
+//! # Invariants
+//!
+//! 1. A payment is signed anew only if the transaction that was signed for it before can never get
+//!    on the ledger: its sequence is taken there, or its last height has passed.
+//! 2. What is signed is on disk before it is sent, so an interrupted command is resumed by
+//!    repeating it: nobody is paid twice, nobody is left out.
+//! 3. Nothing is signed unless every line is right and the coins suffice.
 
-use std::{fmt, path::PathBuf};
+mod report;
+mod run;
 
-use dsc_lib::{
-    address::Address, hash::Digest, mempool::Status, role::wallet::Payment as Sending,
-    transaction::PAYMENTS_MAX, units::Amount,
+use std::{
+    fs,
+    path::{Path, PathBuf},
 };
-use serde::Serialize;
 
+use dsc_lib::{hash::Digest, transaction::PAYMENTS_MAX};
+
+use self::{report::Plan, run::Run};
 use super::{
     Context,
+    journal::{Head, Journal},
     payer::PayerArgs,
-    payments::{self, Part, total},
-    send::{Terms, outcome},
+    payments::{self, Entry, Part},
+    send::Terms,
 };
 use crate::{
     command::{
-        remote::{Remote, Wait, refused},
+        remote::{Remote, Wait},
         role::ChainArgs,
     },
     exit::Failure,
-    output::{Document, note},
-    role::blockchain::AccountView,
+    output::note,
 };
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +41,13 @@ pub(super) struct SendMany {
     /// input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Say what it would cost, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where it is kept what was signed, so that the same command goes on after an interruption
+    /// [default: FILE.sent; for standard input, in the data folder]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     payer: PayerArgs,
     #[command(flatten)]
@@ -40,124 +58,123 @@ pub(super) struct SendMany {
     chain: ChainArgs,
 }
 
-/// One transaction of several.
-#[derive(Debug, Serialize)]
-struct Batch {
-    id: Digest,
-    /// Which lines of the file it pays.
-    lines: Vec<usize>,
-    payments: usize,
-    amount: Amount,
-    #[serde(flatten)]
-    status: Status,
-}
-
-/// What became of all payments.
-#[derive(Debug, Serialize)]
-struct Sent {
-    payments: usize,
-    amount: Amount,
-    transactions: Vec<Batch>,
-}
-
-impl Document for Sent {
-    const SCHEMA: &'static str = "dsc.send-many/1";
-
-    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.transactions {
-            let state = match part.status {
-                Status::Confirmed { height } => format!("confirmed in block {height}"),
-                _ => "submitted".to_owned(),
-            };
-            writeln!(f, "{} {} payments, {} {state}", part.id, part.payments, part.amount)?;
-        }
-        writeln!(f, "{} payments of {} coins together", self.payments, self.amount)
-    }
-}
-
 /// Pays everybody in a file.
 pub(super) fn send_many(args: &SendMany, context: &Context<'_>) -> Result<(), Failure> {
     let remote = Remote::of_pool(&args.chain, context)?;
+    let (chain, keystore) = (&remote.chain, remote.keystore());
     let memo = &args.terms.memo;
-    let entries = payments::read(&args.file, remote.chain.prefix(), memo)?;
-    let amount = total(entries.iter().map(|entry| entry.payment.amount))?;
-    let keys = memo.keys(&remote.chain, remote.keystore(), Some(&remote))?;
+    let entries = payments::read(&args.file, chain.prefix(), memo)?;
+    payments::total(entries.iter().map(|entry| entry.payment.amount))?;
+    let keys = memo.keys(chain, remote.keystore(), Some(&remote))?;
     let parts = payments::parts(&entries, PAYMENTS_MAX, memo, &keys)?;
-    let key = args.payer.key(&remote.chain, &remote.keystore())?;
-    check_funds(&remote, key.public().address(), &parts, args.terms.fee)?;
-    let mut sendings = Vec::new();
-    let submitting = Wait { is_async: true, ..args.wait.clone() };
-    for part in &parts {
-        let memo = part.memo.memo(&remote.chain.hash(), &key.public().address())?;
-        let order = args.terms.order(part.payments.clone(), memo, args.wait.confirmations);
-        let mut sending = Sending::new(remote.chain.clone(), key.clone(), order);
-        // The pool names the next sequence only once it has the transaction before.
-        let driven = remote.drive(&mut sending, &submitting);
-        driven.map_err(|failure| stopped(&failure, sendings.len(), parts.len()))?;
-        let (id, status) = outcome(&sending)?;
-        if let Some(failure) = refused(&id, &status) {
-            return Err(stopped(&failure, sendings.len(), parts.len()));
+    let payer = args.payer.payer(chain, &keystore)?;
+    let digest = digest(&entries, memo.is_sealed());
+    let payer_text = remote.text_of(payer.address());
+    let head = Head::new(chain.hash(), chain.network(), payer_text, digest);
+    let state = args.state_path(&digest, context);
+    // A dry run begins no journal, but looks into the one there is.
+    let is_begun = state.symlink_metadata().is_ok();
+    let journal = if args.dry_run && !is_begun {
+        None
+    } else {
+        make_folder(&state)?;
+        Some(Journal::open(&state, &head)?)
+    };
+    let mut run = Run::begin(&remote, &args.terms, &parts, payer.address(), journal.as_ref())?;
+    run.check_funds()?;
+    let Some(mut journal) = journal.filter(|_| !args.dry_run) else {
+        return context.output.document(&Plan::new(&run, &state)?);
+    };
+    if run.is_all_paid() {
+        let (file, state) = (args.file.display(), state.display());
+        note(format_args!(
+            "all of {file} was paid before: nothing is sent; move {state} away to pay it again"
+        ));
+    }
+    if run.has_unsigned() {
+        let key = args.payer.open(payer, &keystore)?;
+        let signed = run.sign(&key, &mut journal)?;
+        note(format_args!("signed {signed} transactions, kept in {}", state.display()));
+    }
+    run.deliver(&args.wait).map_err(|failure| resumable(&failure))?;
+    context.output.document(&run.report(&state)?)
+}
+
+impl SendMany {
+    fn state_path(&self, digest: &Digest, context: &Context<'_>) -> PathBuf {
+        if let Some(path) = &self.state {
+            return path.clone();
         }
-        note(format_args!("submitted {id}: {} payments", part.payments.len()));
-        sendings.push(sending);
-    }
-    drop(key);
-    settle(&remote, args, &mut sendings)?;
-    let transactions = sendings.iter().zip(&parts).map(describe).collect::<Result<_, _>>()?;
-    context.output.document(&Sent { payments: entries.len(), amount, transactions })
-}
-
-fn settle(remote: &Remote<'_>, args: &SendMany, sendings: &mut [Sending]) -> Result<(), Failure> {
-    if args.wait.is_async {
-        return Ok(());
-    }
-    let count = sendings.len();
-    for (done, sending) in sendings.iter_mut().enumerate() {
-        let driven = remote.drive(sending, &args.wait);
-        driven.map_err(|failure| stopped(&failure, done, count))?;
-        let (id, status) = outcome(sending)?;
-        if let Some(failure) = refused(&id, &status) {
-            return Err(stopped(&failure, done, count));
+        if self.file == Path::new("-") {
+            let folder = context.config.path("general.data_dir").join("send-many");
+            return folder.join(format!("{:016x}.sent", digest.first64()));
         }
+        let mut path = self.file.clone().into_os_string();
+        path.push(".sent");
+        path.into()
     }
-    Ok(())
 }
 
-fn describe((sending, part): (&Sending, &Part)) -> Result<Batch, Failure> {
-    let (id, status) = outcome(sending)?;
-    Ok(Batch {
-        id,
-        lines: part.lines.clone(),
-        payments: part.payments.len(),
-        amount: payments::sum(&part.payments)?,
-        status,
-    })
+fn make_folder(state: &Path) -> Result<(), Failure> {
+    let Some(folder) = state.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))
 }
 
-/// A transaction was refused; those before it stand.
-fn stopped(failure: &Failure, before: usize, count: usize) -> Failure {
-    let message = format!("{failure}; {before} of {count} transactions went through before it");
-    let hint =
-        "their ids are on standard error; remove their lines from the file before you repeat";
-    Failure::new(failure.exit(), failure.code().to_owned(), message).with_hint(hint)
-}
-
-/// Finds out before the first transaction that the coins do not suffice for the last.
-fn check_funds(
-    remote: &Remote<'_>,
-    payer: Address,
-    parts: &[Part],
-    fee: Amount,
-) -> Result<(), Failure> {
-    let path = format!("/v1/accounts/{payer}");
-    let AccountView { balance, .. } = remote.transport.blockchain.get_json(&path)?;
-    let sums: Vec<_> =
-        parts.iter().map(|part| payments::sum(&part.payments)).collect::<Result<_, _>>()?;
-    let needed = Amount::checked_sum(sums.into_iter().chain(parts.iter().map(|_| fee)));
-    if needed.is_some_and(|needed| needed <= balance) {
-        return Ok(());
+/// What the payments are, whatever the form of their lines.
+fn digest(entries: &[Entry], is_sealed: bool) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[u8::from(is_sealed)]);
+    for Entry { payment, memo, .. } in entries {
+        hasher.update(&payment.to.0).update(&payment.amount.units().to_le_bytes());
+        hasher.update(&(memo.len() as u64).to_le_bytes()).update(memo.as_bytes());
     }
-    let needed = needed.map_or_else(|| "too many".to_owned(), |needed| needed.to_string());
-    let message = format!("needs {needed} coins with fees, the sender has {balance}");
-    Err(Failure::rejected("insufficient-funds", message).with_hint("nothing was sent"))
+    Digest(hasher.finalize().into())
+}
+
+/// A failure after which the same command goes on.
+fn resumable(failure: &Failure) -> Failure {
+    let again = "run the same command again: it goes on, and nobody is paid twice";
+    let hint = match failure.hint() {
+        Some(hint) if hint.contains("same command again") => hint.to_owned(),
+        Some(hint) => format!("{hint}; then {again}"),
+        None => again.to_owned(),
+    };
+    failure.clone().with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use dsc_lib::{address::Address, transaction::Payment, units::Amount};
+
+    use super::*;
+
+    fn entry(line: usize, amount: u64, memo: &str) -> Entry {
+        let payment = Payment { to: Address([7; 32]), amount: Amount::from_units(amount) };
+        Entry { line, payment, memo: memo.to_owned() }
+    }
+
+    #[test]
+    fn a_list_is_told_by_its_payments() {
+        let list = [entry(1, 1, "x"), entry(2, 2, "")];
+        let moved = [entry(5, 1, "x"), entry(9, 2, "")];
+        assert_eq!(digest(&list, false), digest(&moved, false));
+        let others = [
+            digest(&list, true),
+            digest(&list[..1], false),
+            digest(&[entry(1, 1, "y"), entry(2, 2, "")], false),
+            digest(&[entry(1, 1, "x"), entry(2, 3, "")], false),
+            digest(&[entry(2, 2, ""), entry(1, 1, "x")], false),
+        ];
+        assert!(others.iter().all(|other| *other != digest(&list, false)));
+    }
+
+    #[test]
+    fn a_hint_says_that_the_command_goes_on() {
+        let hint = |failure: &Failure| resumable(failure).hint().unwrap().to_owned();
+        let again = "run the same command again: it goes on, and nobody is paid twice";
+        assert_eq!(hint(&Failure::interrupted("x")), again);
+        let lost = Failure::unreachable("x", "y").with_hint("start it");
+        assert_eq!(hint(&lost), format!("start it; then {again}"));
+        assert_eq!(hint(&resumable(&lost)), format!("start it; then {again}"));
+    }
 }

@@ -8,6 +8,8 @@
 
 mod accounts;
 mod batch;
+mod delivery;
+mod journal;
 mod keys;
 pub(crate) mod memo;
 mod payer;
@@ -63,7 +65,7 @@ enum Verb {
     Faucet(accounts::Faucet),
     /// Pay somebody and wait for confirmation
     Send(send::Send),
-    /// Pay everybody in a file, up to 256 in one transaction
+    /// Pay everybody in a file; repeated, it goes on where it stopped and pays nobody twice
     SendMany(batch::SendMany),
     /// Sign a payment, or those in a file, without sending anything
     Sign(sign::Sign),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dsc_lib::{genesis::Chain, keys::SecretKey};
+use dsc_lib::{address::Address, genesis::Chain, keys::SecretKey};
 
 use super::{KeyName, PassphraseArgs};
 use crate::{exit::Failure, key_file, keystore::Keystore, network};
@@ -22,26 +22,58 @@ pub(super) struct PayerArgs {
     passphrase: PassphraseArgs,
 }
 
+/// Who pays, before a passphrase was asked for that may not be needed.
+#[derive(Debug)]
+pub(super) enum Payer {
+    /// A key that is open.
+    Open(Box<SecretKey>),
+    /// A key of the wallet.
+    Kept(KeyName, Address),
+}
+
+impl Payer {
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Self::Open(key) => key.public().address(),
+            Self::Kept(_, address) => *address,
+        }
+    }
+}
+
 impl PayerArgs {
     /// The key that pays; asks for its passphrase if it has one.
     pub(super) fn key(&self, chain: &Chain, keystore: &Keystore) -> Result<SecretKey, Failure> {
-        if let Some(index) = self.dev_account {
-            return dev_account(index, chain);
-        }
-        let key = match &self.key {
-            Some(path) => key_file::read(path, &self.passphrase.source()?)?,
-            None => self.kept(keystore)?,
-        };
-        refuse_published(&key, chain)?;
-        Ok(key)
+        self.open(self.payer(chain, keystore)?, keystore)
     }
 
-    fn kept(&self, keystore: &Keystore) -> Result<SecretKey, Failure> {
+    /// Who pays; asks for the passphrase of a key file that has one, as its address is in it.
+    pub(super) fn payer(&self, chain: &Chain, keystore: &Keystore) -> Result<Payer, Failure> {
+        if let Some(index) = self.dev_account {
+            return Ok(Payer::Open(Box::new(dev_account(index, chain)?)));
+        }
+        let payer = match &self.key {
+            Some(path) => Payer::Open(Box::new(key_file::read(path, &self.passphrase.source()?)?)),
+            None => self.kept(keystore)?,
+        };
+        refuse_published(&payer.address(), chain)?;
+        Ok(payer)
+    }
+
+    /// The key of `payer`; asks for the passphrase if that was not done.
+    pub(super) fn open(&self, payer: Payer, keystore: &Keystore) -> Result<SecretKey, Failure> {
+        match payer {
+            Payer::Open(key) => Ok(*key),
+            Payer::Kept(name, _) => kept(keystore, &name, &self.passphrase),
+        }
+    }
+
+    fn kept(&self, keystore: &Keystore) -> Result<Payer, Failure> {
         let name = match &self.from {
             Some(name) => name.clone(),
             None => only(keystore)?,
         };
-        kept(keystore, &name, &self.passphrase)
+        let address = keystore.public(&name)?.address();
+        Ok(Payer::Kept(name, address))
     }
 }
 
@@ -80,8 +112,8 @@ pub(super) fn dev_account(index: usize, chain: &Chain) -> Result<SecretKey, Fail
     })
 }
 
-fn refuse_published(key: &SecretKey, chain: &Chain) -> Result<(), Failure> {
-    if chain.genesis().development || !network::is_published(&key.public().address()) {
+fn refuse_published(address: &Address, chain: &Chain) -> Result<(), Failure> {
+    if chain.genesis().development || !network::is_published(address) {
         return Ok(());
     }
     network::require_development(chain, "a published key")
