@@ -128,6 +128,8 @@ pub(crate) enum Command {
     Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?
     Health(command::health::Args),
+    /// Wait until roles are ready, the ledger has a height, or a transaction has ended
+    Wait(command::wait::Args),
     /// Show, check or write the configuration
     Config(command::config::Args),
     /// Describe what roles serve over HTTP, for other programs

@@ -5,16 +5,20 @@
 //! 1. A passphrase is never an argument or a variable, so no process list or history shows it.
 //! 2. It is wiped from memory when dropped, and `Debug` hides it.
 //! 3. An empty one is refused unless a file, which somebody made on purpose, holds it.
+//! 4. A file that others can read is told of, and used: the secrets that container systems hand to a
+//!    process are such files, and nobody inside can change their mode.
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::{output::note, private::exposed};
 
 /// Longest passphrase in bytes.
 const LEN_MAX: usize = 1024;
@@ -157,10 +161,30 @@ impl Source {
                 let line = ask(prompt.to_owned()).map_err(PassphraseError::NoTerminal)?;
                 Passphrase::from_line(Zeroizing::new(line.into_bytes()))?.not_empty()
             }
-            Self::File(path) => from_file(path),
+            Self::File(path) => {
+                warn_if_exposed(path);
+                from_file(path)
+            }
             Self::Descriptor(descriptor) => from_file(&descriptor_path(*descriptor))?.not_empty(),
         }
     }
+}
+
+/// Says that others can read the file, if it is one.
+fn warn_if_exposed(path: &Path) {
+    if let Some(warning) = exposure(path) {
+        note(warning);
+    }
+}
+
+fn exposure(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    // To write into it is not to read it: whoever can only do that learns nothing.
+    let mode = exposed(&metadata).filter(|mode| mode & 0o044 != 0)?;
+    let path = path.display();
+    Some(format!(
+        "warning: others can read the passphrase in {path} (mode {mode:03o}): `chmod 600 {path}`"
+    ))
 }
 
 /// The name under which the system opens a descriptor of this process again.
@@ -188,7 +212,7 @@ fn from_file(path: &Path) -> Result<Passphrase, PassphraseError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::fd::AsRawFd};
+    use std::os::{fd::AsRawFd, unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -231,6 +255,21 @@ mod tests {
             assert_eq!(source.read("a").unwrap().as_bytes(), b"secret");
             assert_eq!(source.read_new("a").unwrap().as_bytes(), b"secret");
         }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_told_of() {
+        let (folder, path) = file(b"secret");
+        for (mode, is_told) in [(0o600, false), (0o400, false), (0o644, true), (0o440, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let warning = exposure(&path);
+            assert_eq!(warning.is_some(), is_told, "{mode:o}");
+            if let Some(warning) = warning {
+                assert!(warning.contains(&format!("(mode {mode:o}): `chmod 600 ")), "{warning}");
+            }
+        }
+        assert_eq!(exposure(folder.path()), None, "no file");
+        assert_eq!(exposure(Path::new("/dev/null")), None);
     }
 
     #[test]

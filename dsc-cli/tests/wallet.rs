@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use common::{Dsc, Network};
 use serde_json::Value;
@@ -254,7 +254,8 @@ fn everybody_in_a_file_is_paid() {
     dsc.write("many.csv", format!("{to},1\n{to},1.5.0\n"));
     let (message, _) = dsc.fails(2, "invalid-payments", &pay);
     assert!(message.starts_with("many.csv line 2: an amount is digits"), "{message}");
-    dsc.write("many.csv", format!("{{\"address\":\"{to}\",\"amount\":\"1\"}}\n{to},999999999\n"));
+    dsc.write("rich.csv", format!("{{\"address\":\"{to}\",\"amount\":\"1\"}}\n{to},999999999\n"));
+    let pay = ["wallet", "send-many", "rich.csv", "--dev-account", "7"];
     dsc.fails(4, "insufficient-funds", &pay);
     assert_eq!(dsc.balance("carol"), "3");
 }
@@ -374,7 +375,12 @@ fn keys_are_kept_moved_and_removed() {
     assert_eq!(text, format!("alice {address}\n"));
 
     dsc.write("alice.pem", dsc.text(&["wallet", "export", "alice"]));
+    dsc.json("dsc.key.done/1", &["wallet", "export", "alice", "--out", "copy.pem"]);
+    let mode = fs::metadata(dsc.path("copy.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    dsc.fails(4, "file-exists", &["wallet", "export", "alice", "--out", "copy.pem"]);
     let pem = fs::read_to_string(dsc.path("alice.pem")).unwrap();
+    assert_eq!(fs::read_to_string(dsc.path("copy.pem")).unwrap(), pem);
     assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"), "{pem}");
     let source = ["--passphrase-file", "passphrase"];
     let moved =

@@ -12,6 +12,7 @@
     doc = "* [`ledger`], [`mempool`], [`role`]: which block may come next, what waits for one, and"
 )]
 #![cfg_attr(feature = "ledger", doc = "  the six roles as state machines.")]
+#![cfg_attr(feature = "seal", doc = "* [`seal`]: memos that only their recipient can read.")]
 //!
 //! # Example
 //!
@@ -44,7 +45,7 @@
 //! # Features
 //!
 //! `aws-lc` (default): signatures by aws-lc-rs, else by the pure-Rust crate `rsa`. `ledger` (default): the
-//! durable ledger, mempool and roles. `testing`: fixed keys and small chains for tests and benches.
+//! durable ledger, mempool and roles. `seal` (default): sealed memos. `testing`: fixed keys and small chains for tests and benches.
 #![cfg_attr(
     not(test),
     warn(
@@ -75,6 +76,8 @@ pub mod proof;
 pub mod retarget;
 #[cfg(feature = "ledger")]
 pub mod role;
+#[cfg(feature = "seal")]
+pub mod seal;
 pub mod tag;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

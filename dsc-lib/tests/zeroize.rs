@@ -72,7 +72,18 @@ fn use_key() -> Vec<SecretKey> {
     let sealed = key.to_encrypted_pem(b"passphrase", &mut ChaCha8Rng::seed_from_u64(1));
     let opened = SecretKey::from_encrypted_pem(&sealed, b"passphrase").unwrap();
     drop(opened.to_pkcs8_pem());
+    #[cfg(feature = "seal")]
+    read_memo(&key);
     vec![key.clone(), key, opened]
+}
+
+#[cfg(feature = "seal")]
+fn read_memo(key: &SecretKey) {
+    use dsc_lib::{hash::Digest, seal};
+    let (chain, from) = (Digest([7; 32]), key.public().address());
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let memo = seal::seal(b"text", key.public(), &chain, &from, &mut rng).unwrap();
+    assert_eq!(seal::open(&memo, key, &chain, &from).unwrap()[..], *b"text");
 }
 
 #[test]

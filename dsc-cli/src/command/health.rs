@@ -26,16 +26,16 @@ fn parse_url(text: &str) -> Result<String, String> {
     Kind::Url.check(text).map(|()| text.to_owned()).map_err(|kind| format!("expected {kind}"))
 }
 
-#[derive(Serialize)]
-struct Probed {
+#[derive(Debug, Serialize)]
+pub(crate) struct Probed {
     role: String,
     url: String,
     ready: bool,
 }
 
-#[derive(Serialize)]
-struct Health {
-    roles: Vec<Probed>,
+#[derive(Debug, Serialize)]
+pub(crate) struct Health {
+    pub(crate) roles: Vec<Probed>,
 }
 
 impl Document for Health {
@@ -61,7 +61,8 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     Err(failure)
 }
 
-fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String)> {
+/// The roles that were asked for, and where they are.
+pub(crate) fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String)> {
     if let Some(url) = &args.url {
         return vec![(String::new(), url.clone())];
     }
@@ -75,7 +76,8 @@ fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String)> {
     asked.into_iter().map(|role| (role.clone(), url_of(&role))).collect()
 }
 
-fn probe(role: &str, url: &str, context: &Context<'_>) -> Result<Probed, Failure> {
+/// Whether the role at `url` is `role`, alive and ready.
+pub(crate) fn probe(role: &str, url: &str, context: &Context<'_>) -> Result<Probed, Failure> {
     let client = Client::from_config(url, &context.config)?;
     let alive: serde_json::Value = client.get_json("/healthz")?;
     let found = alive["role"].as_str().unwrap_or_default();

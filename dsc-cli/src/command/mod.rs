@@ -24,6 +24,7 @@ mod role;
 pub(crate) mod tx;
 pub(crate) mod validator;
 pub(crate) mod vault;
+pub(crate) mod wait;
 pub(crate) mod wallet;
 mod watched;
 
@@ -81,5 +82,6 @@ pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args, &open()?),
         Command::Genesis(args) => genesis::run(&args, &open()?),
         Command::Health(args) => health::run(&args, &open()?),
+        Command::Wait(args) => wait::run(&args, &open()?),
     }
 }

@@ -92,7 +92,8 @@ pub(crate) fn check_new(path: &Path) -> Result<(), Failure> {
     if path.symlink_metadata().is_ok() { Err(file_exists(path)) } else { Ok(()) }
 }
 
-fn file_exists(path: &Path) -> Failure {
+/// The failure of whoever would write over the file at `path`.
+pub(crate) fn file_exists(path: &Path) -> Failure {
     Failure::rejected("file-exists", format!("{} exists", path.display()))
         .with_hint("choose another file, or remove this one")
 }

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use dsc_lib::{
     address::{Address, Prefix},
+    codec,
     genesis::Chain,
     hash::Digest,
     mempool::Status,
-    role::{Active, Next, wallet::Payment},
+    role::{
+        Active, Next,
+        blockchain::{ConfirmedList, Info},
+        wallet::Payment,
+    },
     transaction::TransactionId,
+    units::Height,
 };
 
-use super::{Context, role::ChainArgs};
+use super::{Context, role::ChainArgs, watched::Watched};
 use crate::{
     clock::Time,
     duration,
@@ -28,8 +34,10 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Pause between two looks at a transaction that somebody else signed.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before a server that did not answer is asked again.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Longest question for blocks: Ctrl-C is heard when it ends.
+const ASK_MAX: Duration = Duration::from_secs(1);
 
 /// Flags of commands that may wait for a transaction's end.
 #[derive(Clone, Debug, clap::Args)]
@@ -104,6 +112,24 @@ impl<'a> Remote<'a> {
 
     fn open(args: &ChainArgs, context: &'a Context<'a>, asked: Asked) -> Result<Self, Failure> {
         let shutdown = Shutdown::on_signals().map_err(|error| Failure::other("signals", error))?;
+        Self::open_until(args, context, asked, shutdown)
+    }
+
+    /// As [`Remote::of_blockchain`], for a command that listens to signals already.
+    pub(crate) fn of_blockchain_until(
+        args: &ChainArgs,
+        context: &'a Context<'a>,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
+        Self::open_until(args, context, |transport| &transport.blockchain, shutdown)
+    }
+
+    fn open_until(
+        args: &ChainArgs,
+        context: &'a Context<'a>,
+        asked: Asked,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
         let transport = Transport::from_config(&context.config)?;
         let chain = network::chain(args.genesis.as_deref(), asked(&transport))?;
         Ok(Self { context, chain, transport, time: Time::new(), shutdown })
@@ -192,29 +218,69 @@ impl<'a> Remote<'a> {
         format!("dsc tx status {id}{}", urls.collect::<String>())
     }
 
-    /// Waits until the ledger has a transaction, and checks the proof of it.
+    /// A slow task that ends with this command.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched::until(self.shutdown.clone(), self.context)
+    }
+
+    /// The failure of a task that was asked to stop, if it was.
+    pub(crate) fn check(&self, task: &str) -> Result<(), Failure> {
+        if self.shutdown.is_requested() {
+            return Err(Failure::interrupted(format!("{task} was interrupted")));
+        }
+        Ok(())
+    }
+
+    /// Sleeps; returns whether the command was asked to stop.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        self.shutdown.sleep(time)
+    }
+
+    /// What the blocks from `from` on confirmed; waits a while if there is none yet.
+    pub(crate) fn confirmed(&self, from: Height, most: Duration) -> Result<ConfirmedList, Failure> {
+        confirmed(&self.transport.blockchain, from, most)
+    }
+
+    /// The height of the block that comes next.
+    pub(crate) fn next_height(&self) -> Result<Height, Failure> {
+        next_height(&self.transport.blockchain)
+    }
+
+    /// Waits until the ledger has a transaction, and checks the proof of it. A server that goes away
+    /// may come back.
     pub(crate) fn wait_for(&self, id: &TransactionId, wait: &Wait) -> Result<Status, Failure> {
         let deadline = self.time.now().plus(millis(wait.timeout));
         loop {
-            let status = self.standing(id)?.map(|standing| standing.status);
-            match status {
-                Some(Status::Confirmed { height }) => {
-                    if let Some(depth) = self.checked_depth(id)?
-                        && depth >= wait.confirmations
-                    {
-                        return Ok(Status::Confirmed { height });
-                    }
-                }
-                Some(ended @ (Status::Rejected { .. } | Status::Expired { .. })) => {
-                    return Ok(ended);
-                }
-                _ => {}
+            // The height first: what comes after it wakes the wait below.
+            let asked = self.next_height().and_then(|next| Ok((next, self.look(id, wait)?)));
+            let left = span(deadline.since(self.time.now()));
+            let fault = match asked {
+                Ok((_, Some(ended))) => return Ok(ended),
+                Ok((next, None)) => self.confirmed(next, left).err(),
+                Err(failure) => Some(failure),
+            };
+            if let Some(failure) = fault.as_ref().filter(|failure| !is_passing(failure)) {
+                return Err(failure.clone());
             }
             if self.time.now() >= deadline {
+                let fault = fault.map(|failure| format!(": {failure}")).unwrap_or_default();
                 let after = duration::display(wait.timeout);
-                return Err(self.still_open(id, format_args!("after {after}")));
+                return Err(self.still_open(id, format_args!("after {after}{fault}")));
             }
-            self.rest(LOOK_PAUSE, Some(*id))?;
+            let pause = if fault.is_some() { RETRY_PAUSE } else { Duration::ZERO };
+            self.rest(pause, Some(*id))?;
+        }
+    }
+
+    /// How a transaction has ended, if it has, as deep as was asked for.
+    fn look(&self, id: &TransactionId, wait: &Wait) -> Result<Option<Status>, Failure> {
+        match self.standing(id)?.map(|standing| standing.status) {
+            Some(Status::Confirmed { height }) => {
+                let is_deep = self.checked_depth(id)? >= Some(wait.confirmations);
+                Ok(is_deep.then_some(Status::Confirmed { height }))
+            }
+            ended @ Some(Status::Rejected { .. } | Status::Expired { .. }) => Ok(ended),
+            _ => Ok(None),
         }
     }
 
@@ -236,6 +302,28 @@ impl<'a> Remote<'a> {
 
 fn millis(time: Duration) -> dsc_lib::units::Millis {
     dsc_lib::units::Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Whether a role that does not answer well now may do so later.
+pub(crate) fn is_passing(failure: &Failure) -> bool {
+    matches!(failure.exit(), Exit::Unreachable | Exit::OutcomeUnknown)
+}
+
+/// What the blocks from `from` on confirmed; waits for `most` or a second if there is none yet.
+pub(crate) fn confirmed(
+    blockchain: &Client,
+    from: Height,
+    most: Duration,
+) -> Result<ConfirmedList, Failure> {
+    let wait = most.min(ASK_MAX).as_millis();
+    let bytes = blockchain.get_bytes(&format!("/v1/confirmed?from={from}&wait={wait}"))?;
+    codec::decode(&bytes).map_err(|error| Failure::other("answer-malformed", error))
+}
+
+/// The height of the block that comes next.
+pub(crate) fn next_height(blockchain: &Client) -> Result<Height, Failure> {
+    let info: Info = blockchain.get_json("/v1/info")?;
+    Ok(info.height.map_or(Height(0), |height| Height(height.0.saturating_add(1))))
 }
 
 /// The proof that a transaction is on the ledger, not checked.

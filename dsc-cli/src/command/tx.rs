@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     Context, input,
     remote::{located, standing, transaction_id},
+    wallet::memo::shown,
 };
 use crate::{
     exit::Failure,
@@ -100,8 +101,7 @@ fn write_terms(f: &mut fmt::Formatter<'_>, transaction: &TransactionView) -> fmt
     if transaction.memo.is_empty() {
         return Ok(());
     }
-    // A memo is somebody else's text: nothing in it may steer the terminal.
-    writeln!(f, "memo     {}", transaction.memo.escape_debug())
+    writeln!(f, "memo     {}", shown(&transaction.memo))
 }
 
 /// A state in a few words.

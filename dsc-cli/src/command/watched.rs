@@ -18,8 +18,13 @@ pub(crate) struct Watched {
 impl Watched {
     pub(crate) fn new(context: &Context<'_>) -> Result<Self, Failure> {
         let shutdown = Shutdown::on_signals().map_err(|error| Failure::other("signals", error))?;
+        Ok(Self::until(shutdown, context))
+    }
+
+    /// One that stops when `shutdown` asks for it: for a command that listens to signals already.
+    pub(crate) fn until(shutdown: Shutdown, context: &Context<'_>) -> Self {
         let style = Style::from_word(context.config.text("general.progress"));
-        Ok(Self { reporter: Reporter::new(style), shutdown })
+        Self { reporter: Reporter::new(style), shutdown }
     }
 
     /// The failure of a task that was asked to stop, if it was.

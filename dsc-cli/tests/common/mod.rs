@@ -3,9 +3,12 @@
 
 use std::{
     fs,
+    io::{self, BufRead},
+    net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    thread,
 };
 
 use serde_json::Value;
@@ -109,6 +112,50 @@ impl Dsc {
     }
 }
 
+/// A command that runs beside the test, and is killed with it.
+pub(crate) struct Beside {
+    pub(crate) child: Child,
+    lines: Lines<ChildStdout>,
+    notes: Lines<ChildStderr>,
+}
+
+type Lines<T> = io::Lines<io::BufReader<T>>;
+
+impl Beside {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let notes = io::BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, notes }
+    }
+
+    /// Waits until it tells people something that begins like this.
+    pub(crate) fn said(&mut self, start: &str) {
+        let found = self.notes.by_ref().map_while(Result::ok).find(|line| line.starts_with(start));
+        assert!(found.is_some(), "it never said `{start}`");
+    }
+
+    /// The next document of its stream.
+    pub(crate) fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Sends it a signal, and returns its exit code when it has ended, if it had one.
+    pub(crate) fn end(&mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn command(args: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsc"));
     command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
@@ -121,6 +168,47 @@ fn document(output: &Output) -> Value {
     let text = std::str::from_utf8(&output.stdout).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text}");
     serde_json::from_str(text).unwrap()
+}
+
+/// A door to a server: connections to it go to wherever it is pointed, and end when it turns.
+pub(crate) struct Door {
+    pub(crate) url: String,
+    target: Arc<Mutex<String>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Door {
+    pub(crate) fn to(place: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let target = Arc::new(Mutex::new(place.to_owned()));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (to, held) = (target.clone(), open.clone());
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let place = to.lock().unwrap().clone();
+                let Ok(far) = TcpStream::connect(place) else { continue };
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) =
+                        (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut into);
+                        let _ = into.shutdown(Shutdown::Both);
+                    });
+                }
+                held.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { url, target, open }
+    }
+
+    /// Leads elsewhere from now on; an empty place is nowhere.
+    pub(crate) fn turn(&self, place: &str) {
+        place.clone_into(&mut self.target.lock().unwrap());
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// A chain of `dsc dev` that ends with the last test that uses it.
@@ -152,7 +240,24 @@ impl Network {
 
     /// Starts a chain of its own with these variables.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), variables)
+    }
+
+    /// Stops the chain and goes on with it at other ports.
+    pub(crate) fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let folder = std::mem::replace(&mut self.folder, elsewhere);
+        *self = Self::start_in(folder, &[]);
+    }
+
+    /// Where a role is: host and port.
+    pub(crate) fn place(&self, role: &str) -> String {
+        self.urls[role].as_str().unwrap().trim_start_matches("http://").to_owned()
+    }
+
+    fn start_in(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let args = "dev --port-base 0 --block-time 200ms --out /dev/stdout --progress none";
         let args: Vec<_> = args.split(' ').collect();
         let mut child = command(&args, folder.path())

@@ -9,6 +9,8 @@ use aws_lc_rs::{
 };
 
 use super::MODULUS_LEN;
+#[cfg(feature = "seal")]
+use super::Secret;
 
 /// 65537, big-endian.
 const EXPONENT: [u8; 3] = [1, 0, 1];
@@ -22,6 +24,23 @@ pub(super) fn verify(
     RsaPublicKeyComponents { n: &modulus[..], e: &EXPONENT[..] }
         .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
         .is_ok()
+}
+
+/// Opens RSAES-OAEP with SHA-256, in constant time and blinded; `None` if it is not 32 bytes that
+/// were encrypted to this key under `label`.
+#[cfg(feature = "seal")]
+pub(super) fn decrypt(
+    pkcs8_der: &[u8],
+    encrypted: &[u8; MODULUS_LEN],
+    label: &str,
+) -> Option<Secret> {
+    use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+    let key = PrivateDecryptingKey::from_pkcs8(pkcs8_der).ok()?;
+    let key = OaepPrivateDecryptingKey::new(key).ok()?;
+    let mut buffer = zeroize::Zeroizing::new([0; MODULUS_LEN]);
+    let label = Some(label.as_bytes());
+    let opened = key.decrypt(&OAEP_SHA256_MGF1SHA256, encrypted, &mut buffer[..], label).ok()?;
+    <[u8; 32]>::try_from(&*opened).ok().map(Secret::new)
 }
 
 /// A private key as aws-lc holds it; its memory is wiped when it is freed.

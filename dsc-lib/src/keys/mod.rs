@@ -18,7 +18,8 @@
 //!
 //! With the feature `aws-lc` private operations are constant-time and blinded. Without it they are
 //! those of the crate `rsa`: blinded, but not constant-time (RUSTSEC-2023-0071). Use that backend
-//! where nobody who can time signatures is an enemy. Public operations need no such care. Keys are
+//! where nobody who can time signatures is an enemy. Opening a sealed memo is a private operation as
+//! well, and the same holds of it. Public operations need no such care. Keys are
 //! made, read and written by the crate `rsa` in either case: once each, not on request of a stranger.
 
 #[cfg(feature = "aws-lc")]
@@ -70,6 +71,10 @@ const SPKI_HEAD: [u8; 33] = [
 /// What stands after it: the exponent.
 const SPKI_TAIL: [u8; 5] = [0x02, 0x03, 0x01, 0x00, 0x01];
 const SPKI_LABEL: &str = "PUBLIC KEY";
+
+/// A key that is wrapped for somebody, wiped when dropped.
+#[cfg(feature = "seal")]
+pub(crate) type Secret = zeroize::Zeroizing<[u8; 32]>;
 
 /// Bytes that are not a public key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -163,6 +168,18 @@ impl PublicKey {
             return Err(SignatureError::OutOfRange);
         }
         if verify(&self.0, message, &signature.0) { Ok(()) } else { Err(SignatureError::Mismatch) }
+    }
+
+    /// Encrypts `secret` so that only the owner of this key reads it: RSAES-OAEP (RFC 8017, 7.1)
+    /// with SHA-256 and `label`.
+    #[cfg(feature = "seal")]
+    pub(crate) fn encrypt<R: rand_core::CryptoRng + ?Sized>(
+        &self,
+        secret: &Secret,
+        label: &str,
+        rng: &mut R,
+    ) -> [u8; MODULUS_LEN] {
+        pure::encrypt(&self.0, secret, label, rng)
     }
 
     /// Writes the key as `SubjectPublicKeyInfo` (RFC 5280), as standard tools read it.

@@ -16,6 +16,8 @@ use rsa::{
 use zeroize::Zeroizing;
 
 use super::{EXPONENT, MODULUS_LEN};
+#[cfg(feature = "seal")]
+use super::{Secret, secret::Entropy};
 
 /// Not a digest of the protocol: it never leaves this machine.
 const BLINDING_CONTEXT: &str = "dsc v1 signature blinding";
@@ -30,6 +32,43 @@ pub(super) fn verify(
     RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from(EXPONENT))
         .and_then(|key| key.verify(padding(), &Sha256::digest(message), signature))
         .is_ok()
+}
+
+/// Encrypts `secret` to the key with this modulus: RSAES-OAEP with SHA-256.
+///
+/// A public operation, done by this crate whatever the backend: aws-lc draws its own randomness,
+/// and this library has none.
+#[cfg(feature = "seal")]
+pub(super) fn encrypt<R: rand_core::CryptoRng + ?Sized>(
+    modulus: &[u8; MODULUS_LEN],
+    secret: &Secret,
+    label: &str,
+    rng: &mut R,
+) -> [u8; MODULUS_LEN] {
+    let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from(EXPONENT));
+    let encrypted = key.and_then(|key| key.encrypt(&mut Entropy(rng), oaep(label), &secret[..]));
+    let encrypted = encrypted.ok().and_then(|bytes| bytes.try_into().ok());
+    encrypted.expect("any odd modulus of 2048 bits encrypts 32 bytes")
+}
+
+/// Opens what [`encrypt`] made, blinded; `None` if it is not 32 bytes that were encrypted to this
+/// key under `label`.
+#[cfg(feature = "seal")]
+#[cfg_attr(feature = "aws-lc", allow(dead_code, reason = "tests compare the two backends"))]
+pub(super) fn decrypt(
+    pkcs8_der: &[u8],
+    encrypted: &[u8; MODULUS_LEN],
+    label: &str,
+) -> Option<Secret> {
+    let Signer { key, blinding_key } = Signer::new(pkcs8_der)?;
+    let mut blinding = Blinding::new(&blinding_key, encrypted);
+    let opened = key.decrypt_blinded(&mut blinding, oaep(label), encrypted).ok()?;
+    <[u8; 32]>::try_from(&Zeroizing::new(opened)[..]).ok().map(Secret::new)
+}
+
+#[cfg(feature = "seal")]
+fn oaep(label: &str) -> rsa::Oaep {
+    rsa::Oaep::new_with_label::<Sha256, _>(label)
 }
 
 fn padding() -> Pkcs1v15Sign {
@@ -55,8 +94,7 @@ impl Signer {
 
     /// Signs `message`, or `None` if the key is inconsistent.
     pub(super) fn sign(&self, message: &[u8]) -> Option<[u8; MODULUS_LEN]> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.blinding_key);
-        let mut blinding = Blinding(hasher.update(message).finalize_xof());
+        let mut blinding = Blinding::new(&self.blinding_key, message);
         let hash = Sha256::digest(message);
         self.key.sign_with_rng(&mut blinding, padding(), &hash).ok()?.try_into().ok()
     }
@@ -70,6 +108,13 @@ impl fmt::Debug for Signer {
 
 /// The stream that blinding factors are drawn from.
 struct Blinding(blake3::OutputReader);
+
+impl Blinding {
+    /// One that nobody without the key can predict, another for each input.
+    fn new(key: &[u8; 32], input: &[u8]) -> Self {
+        Self(blake3::Hasher::new_keyed(key).update(input).finalize_xof())
+    }
+}
 
 impl RngCore for Blinding {
     fn next_u32(&mut self) -> u32 {

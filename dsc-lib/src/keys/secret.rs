@@ -198,6 +198,17 @@ impl SecretKey {
         Signature(self.signer.sign(message).expect(ALWAYS_SIGNS))
     }
 
+    /// Opens what [`PublicKey::encrypt`] made for this key; `None` if it was made for another, under
+    /// another label, or was changed.
+    #[cfg(feature = "seal")]
+    pub(crate) fn decrypt(
+        &self,
+        encrypted: &[u8; super::MODULUS_LEN],
+        label: &str,
+    ) -> Option<super::Secret> {
+        backend::decrypt(&self.pkcs8, encrypted, label)
+    }
+
     fn from_rsa(key: &RsaPrivateKey) -> Result<Self, KeyError> {
         check_parts(key)?;
         let public = PublicKey::from_modulus(&key.n().to_bytes_be());
@@ -271,7 +282,7 @@ fn write_pem(document: &[u8], label: &'static str) -> String {
 }
 
 /// The generator of the caller, as the crate `rsa` wants it (its `rand_core` is older).
-struct Entropy<'a, R: ?Sized>(&'a mut R);
+pub(super) struct Entropy<'a, R: ?Sized>(pub(super) &'a mut R);
 
 impl<R: CryptoRng + ?Sized> rsa::rand_core::RngCore for Entropy<'_, R> {
     fn next_u32(&mut self) -> u32 {

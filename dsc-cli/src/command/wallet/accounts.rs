@@ -10,7 +10,10 @@ use dsc_lib::{
 };
 use serde::Serialize;
 
-use super::Context;
+use super::{
+    Context,
+    memo::{is_sealed_view, plain},
+};
 use crate::{
     command::{
         remote::{Remote, Wait, refused},
@@ -162,7 +165,7 @@ fn balances(remote: &Remote<'_>, context: &Context<'_>) -> Result<(), Failure> {
 #[derive(Debug, Serialize)]
 struct HistoryDocument {
     address: String,
-    events: Vec<EventView>,
+    events: Vec<Touched>,
     /// The place to list older events from, if there may be any.
     next: Option<String>,
 }
@@ -172,7 +175,7 @@ impl Document for HistoryDocument {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for event in &self.events {
-            self.line(f, event)?;
+            event.line(f, &self.address)?;
         }
         match &self.next {
             Some(next) => writeln!(f, "older: --before {next}"),
@@ -181,21 +184,46 @@ impl Document for HistoryDocument {
     }
 }
 
-impl HistoryDocument {
-    fn line(&self, f: &mut fmt::Formatter<'_>, event: &EventView) -> fmt::Result {
-        let EventView { height, received, transaction, .. } = event;
+/// Something that touched an account.
+#[derive(Debug, Serialize)]
+pub(super) struct Touched {
+    #[serde(flatten)]
+    event: EventView,
+    /// Whether its memo is sealed.
+    sealed: bool,
+}
+
+impl From<EventView> for Touched {
+    fn from(event: EventView) -> Self {
+        let memo = event.transaction.as_ref().map(|transaction| &transaction.memo);
+        Self { sealed: memo.is_some_and(|memo| is_sealed_view(memo)), event }
+    }
+}
+
+impl Touched {
+    /// One line for people, as the owner of `address` sees it.
+    pub(super) fn line(&self, f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
+        let EventView { height, received, transaction, .. } = &self.event;
         let Some(transaction) = transaction else {
             return writeln!(f, "{height:>8} +{received} reward");
         };
-        let id = transaction.id;
-        if transaction.sender != self.address {
-            return writeln!(f, "{height:>8} +{received} from {} {id}", transaction.sender);
+        let (id, memo) = (transaction.id, self.memo(&transaction.memo));
+        if transaction.sender != address {
+            return writeln!(f, "{height:>8} +{received} from {} {id}{memo}", transaction.sender);
         }
         let amounts = transaction.payments.iter().map(|payment| payment.amount);
         let paid = Amount::checked_sum(amounts.chain([transaction.fee])).unwrap_or_default();
         let to: Vec<_> = transaction.payments.iter().map(|p| p.to.as_str()).collect();
         let back = if *received == Amount::ZERO { String::new() } else { format!(" +{received}") };
-        writeln!(f, "{height:>8} -{paid}{back} to {} {id}", summary(&to))
+        writeln!(f, "{height:>8} -{paid}{back} to {} {id}{memo}", summary(&to))
+    }
+
+    fn memo(&self, memo: &str) -> String {
+        match (self.sealed, memo) {
+            (true, _) => " (sealed memo)".to_owned(),
+            (false, "") => String::new(),
+            (false, memo) => format!(" \"{}\"", plain(memo)),
+        }
     }
 }
 
@@ -221,7 +249,8 @@ pub(super) fn history(args: &History, context: &Context<'_>) -> Result<(), Failu
     let is_full = events.len() as u64 >= args.limit;
     let last = events.last().filter(|_| is_full);
     let next = last.map(|event| format!("{}:{}", event.height, event.index));
-    let address = remote.text_of(address);
+    let (address, events) = (remote.text_of(address), events.into_iter().map(Touched::from));
+    let events = events.collect();
     context.output.document(&HistoryDocument { address, events, next })
 }
 

@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal},
-    path::PathBuf,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
 };
 
 use clap::builder::PossibleValuesParser;
@@ -12,7 +12,11 @@ use serde::Serialize;
 
 use super::{Context, KeyName, NewPassphraseArgs, PassphraseArgs};
 use crate::{
-    command::remote::keystore, entropy::OsEntropy, exit::Failure, key_file, output::Document,
+    command::{prepared, remote::keystore},
+    entropy::OsEntropy,
+    exit::Failure,
+    key_file,
+    output::Document,
 };
 
 /// Which kind of network addresses are written for.
@@ -56,7 +60,7 @@ pub(super) struct Show {
     /// Name of the key
     name: KeyName,
     /// Write the public key as PEM and nothing else
-    #[arg(long)]
+    #[arg(long, visible_alias = "public")]
     pem: bool,
     #[command(flatten)]
     prefix: PrefixArgs,
@@ -89,6 +93,12 @@ pub(super) struct Import {
 pub(super) struct Export {
     /// Name of the key
     name: KeyName,
+    /// Write it to a new file that only you can read
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Do not ask before it is shown on a terminal
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -228,9 +238,7 @@ fn confirm(name: &KeyName) -> Result<(), Failure> {
     crate::output::note(format_args!(
         "Coins of {name} are lost without a copy. Its name removes it:"
     ));
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(|error| Failure::other("input", error))?;
-    if line.trim() == name.to_string() { Ok(()) } else { Err(sure()) }
+    if line()? == name.to_string() { Ok(()) } else { Err(sure()) }
 }
 
 /// Keeps a key from a file.
@@ -262,7 +270,47 @@ impl Document for Exported {
 /// Writes the encrypted key.
 pub(super) fn export(args: &Export, context: &Context<'_>) -> Result<(), Failure> {
     let encrypted_key = keystore(context).encrypted(&args.name)?;
+    if let Some(path) = &args.out {
+        write_private(path, &encrypted_key)?;
+        let done = "is copied, still encrypted under its passphrase";
+        return context.output.document(&Done { name: args.name.to_string(), done });
+    }
+    // A pipe or a file is where it was sent on purpose; a screen may have other readers.
+    if !args.yes && io::stdout().is_terminal() && io::stdin().is_terminal() {
+        confirm_showing(&args.name)?;
+    }
     context.output.document(&Exported { name: args.name.to_string(), encrypted_key })
+}
+
+fn confirm_showing(name: &KeyName) -> Result<(), Failure> {
+    crate::output::note(format_args!(
+        "The key {name} will be shown here, encrypted under its passphrase. `yes` shows it:"
+    ));
+    if line()? == "yes" {
+        return Ok(());
+    }
+    Err(Failure::usage("the key was not shown")
+        .with_hint(format!("`dsc wallet export {name} --out FILE` writes it to a file")))
+}
+
+/// What is typed next.
+fn line() -> Result<String, Failure> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(|error| Failure::other("input", error))?;
+    Ok(line.trim().to_owned())
+}
+
+/// Writes a new file, whole or not at all, for its owner alone.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => prepared::file_exists(path),
+        _ => Failure::file("write", path, &error),
+    };
+    let folder =
+        path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fault)?;
+    file.persist_noclobber(path).map(drop).map_err(|error| fault(error.error))
 }
 
 /// Encrypts a key under another passphrase.

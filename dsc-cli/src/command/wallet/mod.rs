@@ -8,11 +8,17 @@
 
 mod accounts;
 mod batch;
+mod delivery;
+mod journal;
 mod keys;
+pub(crate) mod memo;
 mod payer;
+mod payments;
+mod read;
 mod send;
 mod sign;
 mod submit;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -51,11 +57,15 @@ enum Verb {
     /// List what touched an account, newest first
     #[command(alias = "transactions")]
     History(accounts::History),
+    /// Show what touches accounts, as it happens
+    Watch(watch::Watch),
+    /// Show the memo of a transaction; open it if it is sealed
+    Read(read::Read),
     /// Have the faucet of a development network pay an account
     Faucet(accounts::Faucet),
     /// Pay somebody and wait for confirmation
     Send(send::Send),
-    /// Pay everybody in a file, up to 256 in one transaction
+    /// Pay everybody in a file; repeated, it goes on where it stopped and pays nobody twice
     SendMany(batch::SendMany),
     /// Sign a payment, or those in a file, without sending anything
     Sign(sign::Sign),
@@ -76,6 +86,8 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         Verb::Passwd(args) => keys::passwd(args, context),
         Verb::Balance(args) => accounts::balance(args, context),
         Verb::History(args) => accounts::history(args, context),
+        Verb::Watch(args) => watch::watch(args, context),
+        Verb::Read(args) => read::read(args, context),
         Verb::Faucet(args) => accounts::faucet(args, context),
         Verb::Send(args) => send::send(args, context),
         Verb::SendMany(args) => batch::send_many(args, context),

@@ -8,7 +8,7 @@ use dsc_lib::{
     units::Amount,
 };
 
-use super::{Context, payer::PayerArgs};
+use super::{Context, memo::MemoArgs, payer::PayerArgs};
 use crate::{
     command::{
         input,
@@ -51,15 +51,8 @@ pub(super) struct Terms {
     /// Coins for the winner of the block
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     pub(super) fee: Amount,
-    /// Text for the recipient, readable by everyone: 512 bytes at most
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true,
-        value_parser = parse_memo
-    )]
-    pub(super) memo: Memo,
+    #[command(flatten)]
+    pub(super) memo: MemoArgs,
     /// Heights from now within which it may get onto the ledger
     #[arg(
         long,
@@ -70,14 +63,9 @@ pub(super) struct Terms {
     pub(super) lifetime: u64,
 }
 
-fn parse_memo(text: &str) -> Result<Memo, String> {
-    Memo::new(text.as_bytes().to_vec())
-        .map_err(|error| format!("it has {} bytes, at most {} are allowed", error.count, error.max))
-}
-
 impl Terms {
-    pub(super) fn order(&self, payments: Payments, confirmations: u64) -> Order {
-        let (fee, memo, lifetime) = (self.fee, self.memo.clone(), self.lifetime);
+    pub(super) fn order(&self, payments: Payments, memo: Memo, confirmations: u64) -> Order {
+        let (fee, lifetime) = (self.fee, self.lifetime);
         Order { payments, fee, memo, lifetime, confirmations }
     }
 }
@@ -121,21 +109,27 @@ fn starts_as_number(text: &str) -> bool {
 
 impl OrderArgs {
     /// What to pay, and the network to pay on.
-    fn open<'a>(&self, context: &'a Context<'a>) -> Result<(Remote<'a>, Payments), Failure> {
+    fn open<'a>(&self, context: &'a Context<'a>) -> Result<(Remote<'a>, Payment), Failure> {
         let (amount, to) = tell_apart(&self.first, &self.second)?;
         input::check_address(to)?;
+        self.terms.memo.check()?;
         let remote = Remote::of_pool(&self.chain, context)?;
         let (_, to) = remote.account(to)?;
-        let payments = Payments::new(vec![Payment { to, amount }]);
-        Ok((remote, payments.map_err(|error| Failure::other("payments", error))?))
+        Ok((remote, Payment { to, amount }))
     }
 }
 
 /// Pays somebody.
 pub(super) fn send(args: &Send, context: &Context<'_>) -> Result<(), Failure> {
-    let (remote, payments) = args.what.open(context)?;
+    let (remote, payment) = args.what.open(context)?;
+    let terms = &args.what.terms;
+    let keys = terms.memo.keys(&remote.chain, remote.keystore(), Some(&remote))?;
+    let wording = terms.memo.wording(&payment.to, &keys)?;
     let key = args.what.payer.key(&remote.chain, &remote.keystore())?;
-    let order = args.what.terms.order(payments, args.wait.confirmations);
+    let memo = wording.memo(&remote.chain.hash(), &key.public().address())?;
+    let payments =
+        Payments::new(vec![payment]).map_err(|error| Failure::other("payments", error))?;
+    let order = terms.order(payments, memo, args.wait.confirmations);
     let mut sending = Sending::new(remote.chain.clone(), key, order);
     follow(&remote, &mut sending, &args.wait, context)
 }
@@ -199,12 +193,5 @@ mod tests {
             assert!(said(amount, "bob").starts_with(&format!("`{amount}` is not an amount")));
             assert!(said("bob", amount).starts_with(&format!("`{amount}` is not an amount")));
         }
-    }
-
-    #[test]
-    fn a_memo_is_bounded() {
-        assert_eq!(parse_memo(&"x".repeat(512)).unwrap().len(), 512);
-        let error = parse_memo(&"x".repeat(513)).unwrap_err();
-        assert_eq!(error, "it has 513 bytes, at most 512 are allowed");
     }
 }

@@ -9,15 +9,16 @@ use dsc_lib::{
     keys::SecretKey,
     proof::Progress,
     role::pool::NextSequence,
-    transaction::{Draft, Encoded, PAYMENTS_MAX, Payment, Payments, Transaction},
+    transaction::{Draft, Encoded, PAYMENTS_MAX, Payment, Transaction},
     units::{Amount, Height},
 };
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    Context, batch,
+    Context,
     payer::PayerArgs,
+    payments::{self, Entry, Part},
     send::{Terms, tell_apart},
 };
 use crate::{
@@ -43,7 +44,8 @@ pub(super) struct Sign {
     /// Who receives them: an address, or the name of a key (either order is understood)
     #[arg(value_name = "ADDRESS")]
     second: Option<String>,
-    /// Payments, one a line: `ADDRESS,AMOUNT` or `{"address":..,"amount":..}`; - is standard input
+    /// Payments, one a line: `ADDRESS,AMOUNT[,MEMO]` or `{"address":..,"amount":..}`; - is standard
+    /// input
     #[arg(long, value_name = "FILE", conflicts_with = "first", requires = "out")]
     file: Option<PathBuf>,
     /// New file for what was signed, which `dsc wallet submit` sends [default: standard
@@ -121,7 +123,7 @@ struct Start {
     /// The network, if there is one to ask.
     next: Option<NextSequence>,
     key: SecretKey,
-    parts: Vec<Payments>,
+    parts: Vec<Part>,
 }
 
 /// Signs; standard output or the file is what was signed.
@@ -135,7 +137,7 @@ pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
     let done = std::sync::atomic::AtomicU64::new(0);
     let signed = start.parts.par_iter().enumerate().map(|(index, part)| {
         watched.check("signing")?;
-        let transaction = args.sign(&start, index as u64, part.clone());
+        let transaction = args.sign(&start, index as u64, part)?;
         let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         watched.update("sign", count, total);
         Ok(Encoded::from(transaction))
@@ -143,7 +145,7 @@ pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
     let signed: Vec<Encoded> = signed.collect::<Result<_, Failure>>()?;
     let seconds = clock.elapsed().as_secs_f64();
     prepared::write(out, &start.chain, &signed)?;
-    let payments = start.parts.iter().map(|part| part.len()).sum();
+    let payments = start.parts.iter().map(|part| part.payments.len()).sum();
     let (sequence, expires) = args.from(&start);
     let (file, transactions, amount) = (out.clone(), signed.len(), total_of(&start.parts)?);
     context.output.document(&Written {
@@ -158,9 +160,9 @@ pub(super) fn sign(args: &Sign, context: &Context<'_>) -> Result<(), Failure> {
 }
 
 fn one(args: &Sign, start: &Start, context: &Context<'_>) -> Result<(), Failure> {
-    let part = start.parts.first().cloned();
+    let part = start.parts.first();
     let part = part.ok_or_else(|| Failure::usage("there is nothing to sign"))?;
-    let transaction = args.sign(start, 0, part);
+    let transaction = args.sign(start, 0, part)?;
     context.output.document(&Signed {
         id: transaction.id(&start.chain.hash()),
         bytes: hex::encode(codec::encode(&transaction)),
@@ -168,9 +170,9 @@ fn one(args: &Sign, start: &Start, context: &Context<'_>) -> Result<(), Failure>
     })
 }
 
-fn total_of(parts: &[Payments]) -> Result<Amount, Failure> {
-    let amounts = parts.iter().flatten().map(|payment: &Payment| payment.amount);
-    Amount::checked_sum(amounts).ok_or_else(batch::too_much)
+fn total_of(parts: &[Part]) -> Result<Amount, Failure> {
+    let payments = parts.iter().flat_map(|part| &*part.payments);
+    payments::total(payments.map(|payment| payment.amount))
 }
 
 impl Sign {
@@ -178,6 +180,7 @@ impl Sign {
     fn start(&self, context: &Context<'_>) -> Result<Start, Failure> {
         if let (Some(first), Some(second)) = (&self.first, &self.second) {
             input::check_address(tell_apart(first, second)?.1)?;
+            self.terms.memo.check()?;
         }
         let offline = self.sequence.and(self.chain.genesis.as_deref());
         let remote = match offline {
@@ -190,27 +193,34 @@ impl Sign {
             (None, None) => return Err(Failure::usage("--sequence needs --genesis")),
         };
         let keystore = remote::keystore(context);
-        let parts = self.parts(&chain, &keystore)?;
+        let parts = self.parts(&chain, remote.as_ref(), &keystore)?;
         total_of(&parts)?;
         let key = self.payer.key(&chain, &keystore)?;
         let path = format!("/v1/accounts/{}", key.public().address());
-        let next = remote.map(|remote| remote.transport.pool.get_json(&path)).transpose()?;
+        let next =
+            remote.as_ref().map(|remote| remote.transport.pool.get_json(&path)).transpose()?;
         Ok(Start { chain, next, key, parts })
     }
 
-    fn parts(&self, chain: &Chain, keystore: &Keystore) -> Result<Vec<Payments>, Failure> {
-        let payments = match (&self.file, &self.first, &self.second) {
-            (Some(file), ..) => batch::read(file, chain.prefix())?,
+    fn parts(
+        &self,
+        chain: &Chain,
+        remote: Option<&Remote<'_>>,
+        keystore: &Keystore,
+    ) -> Result<Vec<Part>, Failure> {
+        let memo = &self.terms.memo;
+        let entries = match (&self.file, &self.first, &self.second) {
+            (Some(file), ..) => payments::read(file, chain.prefix(), memo)?,
             (None, Some(first), Some(second)) => {
                 let (amount, to) = tell_apart(first, second)?;
                 let (_, to) = remote::account(to, keystore, chain.prefix())?;
-                vec![Payment { to, amount }]
+                let payment = Payment { to, amount };
+                vec![Entry { line: 1, payment, memo: memo.text().to_owned() }]
             }
             _ => return Err(Failure::usage("name an amount and a recipient, or --file")),
         };
-        let parts = payments.chunks(usize::from(self.per_transaction));
-        let parts = parts.map(|part| Payments::new(part.to_vec())).collect::<Result<_, _>>();
-        parts.map_err(|error| Failure::other("payments", error))
+        let keys = memo.keys(chain, keystore.clone(), remote)?;
+        payments::parts(&entries, usize::from(self.per_transaction), memo, &keys)
     }
 
     /// Sequence of the first transaction, and expiry of all.
@@ -220,11 +230,12 @@ impl Sign {
         (self.sequence.unwrap_or(next.sequence), Height(self.expires.unwrap_or(expires)))
     }
 
-    fn sign(&self, start: &Start, index: u64, payments: Payments) -> Transaction {
+    fn sign(&self, start: &Start, index: u64, part: &Part) -> Result<Transaction, Failure> {
         let (sequence, expires) = self.from(start);
         let sequence = sequence.saturating_add(index);
-        let (fee, memo) = (self.terms.fee, self.terms.memo.clone());
-        let draft = Draft { sequence, expires, fee, payments, memo };
-        draft.sign(&start.chain.hash(), &start.key)
+        let chain = start.chain.hash();
+        let memo = part.memo.memo(&chain, &start.key.public().address())?;
+        let (fee, payments) = (self.terms.fee, part.payments.clone());
+        Ok(Draft { sequence, expires, fee, payments, memo }.sign(&chain, &start.key))
     }
 }

@@ -8,53 +8,32 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     fmt, fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use dsc_lib::{
-    codec::{self, List},
-    genesis::{BLOCK_TRANSACTIONS_MAX, Chain},
-    hash::Digest,
-    mempool::Status,
-    proof::Progress,
-    role::{
-        blockchain::{ConfirmedList, Info},
-        pool::Outcome,
-        wallet::Payment as Sending,
-    },
-    transaction::{Encoded, Transaction},
-    units::Height,
+    genesis::Chain, hash::Digest, mempool::Status, role::wallet::Payment as Sending,
+    transaction::Transaction,
 };
 use serde::Serialize;
 
-use super::{Context, send::follow};
+use super::{
+    Context,
+    delivery::{Delivery, is_ended},
+    send::follow,
+};
 use crate::{
-    clock::SystemClock,
     command::{
         input,
         prepared::{self, Prepared},
         remote::{Remote, Wait, refused},
         role::ChainArgs,
-        watched::Watched,
     },
     duration,
     exit::{Exit, Failure},
-    http::ClientError,
     output::Document,
 };
-
-/// Longest question for confirmations.
-const ASK_MS: u64 = 1_000;
-/// Pause before a full pool is asked again that does not say when.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
-
-/// Pause before the height is asked for again.
-const DEPTH_PAUSE: Duration = Duration::from_millis(100);
-
-type Body = List<Encoded, 1, BLOCK_TRANSACTIONS_MAX>;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Submit {
@@ -176,11 +155,12 @@ fn many(args: &Submit, path: &Path, context: &Context<'_>) -> Result<(), Failure
     let remote = Remote::of_pool(&args.chain, context)?;
     let prepared = prepared::read(path, &remote.chain)?;
     check_signatures(path, &remote.chain, &prepared)?;
-    let file = File { remote: &remote, prepared: &prepared, watched: Watched::new(context)? };
-    let from = file.next_height()?;
-    let mut statuses = file.send(usize::from(args.batch))?;
+    let watched = remote.watched();
+    let delivery = Delivery { remote: &remote, prepared: &prepared, watched: &watched };
+    let from = remote.next_height()?;
+    let mut statuses = delivery.send(usize::from(args.batch))?;
     if !args.wait.is_async {
-        file.wait(from, &mut statuses, &args.wait)?;
+        delivery.wait(from, &mut statuses, &args.wait)?;
     }
     let submitted = Report::new(path, &prepared, statuses);
     let rejected = submitted.rejected;
@@ -225,158 +205,4 @@ fn check_signatures(path: &Path, chain: &Chain, prepared: &[Prepared]) -> Result
         }
     }
     Ok(())
-}
-
-/// A prepared file on its way.
-struct File<'a> {
-    remote: &'a Remote<'a>,
-    prepared: &'a [Prepared],
-    watched: Watched,
-}
-
-impl File<'_> {
-    /// The height of the block that comes next.
-    fn next_height(&self) -> Result<Height, Failure> {
-        let info: Info = self.remote.transport.blockchain.get_json("/v1/info")?;
-        Ok(Height(info.height.map_or(0, |height| height.0.saturating_add(1))))
-    }
-
-    fn send(&self, batch: usize) -> Result<Vec<Status>, Failure> {
-        let total = self.prepared.len() as u64;
-        let mut statuses = Vec::new();
-        for part in self.prepared.chunks(batch) {
-            self.watched.update("submit", statuses.len() as u64, total);
-            statuses.extend(self.deliver(part)?);
-        }
-        self.watched.update("submit", total, total);
-        Ok(statuses)
-    }
-
-    /// Sends one batch, again and again while the pool is full.
-    fn deliver(&self, part: &[Prepared]) -> Result<Vec<Status>, Failure> {
-        let encoded = part.iter().map(|prepared| prepared.encoded.clone()).collect();
-        let body = Body::new(encoded).map_err(|error| Failure::other("batch", error))?;
-        let body = codec::encode(&body);
-        loop {
-            self.watched.check("submitting")?;
-            let pool = &self.remote.transport.pool;
-            let answered: Result<Vec<Outcome>, _> = pool.submit_bytes("/v1/transactions", &body);
-            let pause = match answered {
-                Ok(outcomes) if !outcomes.iter().any(is_full) => {
-                    return Ok(outcomes.into_iter().map(status_of).collect());
-                }
-                // Those that were taken are known the next time.
-                Ok(_) => FULL_PAUSE,
-                Err(ClientError::Problem(problem)) if matches!(problem.status, 429 | 503) => {
-                    problem.retry_after.unwrap_or(FULL_PAUSE)
-                }
-                Err(error) => return Err(error.into()),
-            };
-            self.watched.shutdown.sleep(pause);
-        }
-    }
-
-    /// Waits until every transaction that the pool took is on the ledger or has ended otherwise.
-    fn wait(&self, from: Height, statuses: &mut [Status], wait: &Wait) -> Result<(), Failure> {
-        let open = statuses.iter().enumerate().filter(|(_, status)| is_open(status));
-        let mut open: HashMap<Digest, usize> =
-            open.map(|(index, _)| (self.prepared[index].id, index)).collect();
-        let (clock, mut next, total) = (SystemClock::new(), from, open.len() as u64);
-        while !open.is_empty() {
-            self.watched.update("confirm", total - open.len() as u64, total);
-            self.watched.check("waiting for confirmations")?;
-            if clock.elapsed() > wait.timeout {
-                self.settle(&mut open, statuses)?;
-                // A rejection tells more: a sender's later lines wait for one that never comes.
-                let is_known = statuses.iter().any(is_ended);
-                return if is_known { Ok(()) } else { self.late(open.len(), wait) };
-            }
-            let path = format!("/v1/confirmed?from={next}&wait={ASK_MS}");
-            let bytes = self.remote.transport.blockchain.get_bytes(&path)?;
-            let blocks: ConfirmedList =
-                codec::decode(&bytes).map_err(|error| Failure::other("answer-malformed", error))?;
-            for block in &blocks {
-                next = Height(block.height.0.saturating_add(1));
-                for id in &block.ids {
-                    if let Some(index) = open.remove(id) {
-                        statuses[index] = Status::Confirmed { height: block.height };
-                    }
-                }
-            }
-        }
-        self.watched.update("confirm", total, total);
-        self.wait_deeper(statuses, &clock, wait)
-    }
-
-    /// Waits until the last block with one of them is as deep as was asked for.
-    fn wait_deeper(
-        &self,
-        statuses: &[Status],
-        clock: &SystemClock,
-        wait: &Wait,
-    ) -> Result<(), Failure> {
-        let heights = statuses.iter().filter_map(|status| match status {
-            Status::Confirmed { height } => Some(height.0),
-            _ => None,
-        });
-        let Some(last) = heights.max() else { return Ok(()) };
-        while self.next_height()?.0 < last.saturating_add(wait.confirmations) {
-            self.watched.check("waiting for confirmations")?;
-            if clock.elapsed() > wait.timeout {
-                let count = statuses.iter().filter(|status| !is_ended(status)).count();
-                return self.late(count, wait);
-            }
-            self.watched.shutdown.sleep(DEPTH_PAUSE);
-        }
-        Ok(())
-    }
-
-    /// Asks the pool about each that is left: it may have ended without a block.
-    fn settle(
-        &self,
-        open: &mut HashMap<Digest, usize>,
-        statuses: &mut [Status],
-    ) -> Result<(), Failure> {
-        for (id, index) in open.clone() {
-            if let Some(standing) = self.remote.standing(&id)?
-                && !is_open(&standing.status)
-            {
-                statuses[index] = standing.status;
-                open.remove(&id);
-            }
-        }
-        Ok(())
-    }
-
-    fn late(&self, open: usize, wait: &Wait) -> Result<(), Failure> {
-        if open == 0 {
-            return Ok(());
-        }
-        let (after, total) = (duration::display(wait.timeout), self.prepared.len());
-        let message = format!("{open} of {total} transactions are not confirmed after {after}");
-        Err(Failure::outcome_unknown("not-confirmed", message)
-            .with_hint("run the same command again: it goes on, and nothing is paid twice"))
-    }
-}
-
-const fn is_open(status: &Status) -> bool {
-    matches!(status, Status::Submitted | Status::Unconfirmed { .. })
-}
-
-const fn is_ended(status: &Status) -> bool {
-    matches!(status, Status::Rejected { .. } | Status::Expired { .. })
-}
-
-const fn is_full(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Rejected { retry: true, .. })
-}
-
-fn status_of(outcome: Outcome) -> Status {
-    match outcome {
-        Outcome::Known { status, .. } => status,
-        Outcome::Rejected { refusal, .. } => {
-            Status::Rejected { code: refusal.code, reason: refusal.reason }
-        }
-        _ => Status::Submitted,
-    }
 }

@@ -210,3 +210,34 @@ proptest! {
         prop_assert!(verdict(&key, &message, signature).is_err());
     }
 }
+
+/// What the backends open, and what neither does: another key, another label, any change.
+#[cfg(feature = "seal")]
+#[test]
+fn both_backends_open_the_same_and_refuse_the_same() {
+    use rand_core::SeedableRng;
+
+    use crate::{
+        keys::Secret,
+        testing::{ALICE, BOB},
+    };
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let secret = Secret::new([5; 32]);
+    let good = ALICE.public().encrypt(&secret, "label", &mut rng);
+    let opened = |key: &SecretKey, encrypted: &Number, label: &str| {
+        let found = pure::decrypt(key.as_pkcs8_der(), encrypted, label);
+        assert_eq!(key.decrypt(encrypted, label), found);
+        found
+    };
+    assert_eq!(opened(&ALICE, &good, "label"), Some(secret));
+    assert_eq!(opened(&BOB, &good, "label"), None);
+    assert_eq!(opened(&ALICE, &good, "other"), None);
+    assert_eq!(opened(&ALICE, &[0; MODULUS_LEN], "label"), None);
+    assert_eq!(opened(&ALICE, &[255; MODULUS_LEN], "label"), None);
+    assert_eq!(opened(&ALICE, ALICE.public().modulus(), "label"), None);
+    for at in (0..MODULUS_LEN).step_by(51) {
+        let mut changed = good;
+        changed[at] ^= 1;
+        assert_eq!(opened(&ALICE, &changed, "label"), None);
+    }
+}
