@@ -4,6 +4,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import attack_tables
 import book
 import readme_transcript
 from fleet import Failed
@@ -70,6 +71,17 @@ class Built(unittest.TestCase):
     def test_an_empty_book_is_an_error(self):
         with self.assertRaises(Failed):
             self.check({})
+
+
+class AttackTables(unittest.TestCase):
+    def test_a_wide_row_becomes_one_of_each_table(self):
+        figures = " | ".join(["1/2/3 4/5/6 7/8/9"] * 5)
+        wide = f"| attack |\n|---|\n| flood | 3.0 | 10 | 100.0 % | 1 ms | 2 ms | 0 | {figures} | \n"
+        found = attack_tables.rows(wide)
+        self.assertIn("| flood | 3.0 | 10 | 100.0 % | 1 ms | 2 ms |", attack_tables.honest(found))
+        held = attack_tables.held(found)
+        for cell in ("1/2/3", "4/5/6", "7/8/9"):
+            self.assertIn("| flood |" + f" {cell} |" * 5, held)
 
 
 class Transcripts(unittest.TestCase):
