@@ -27,6 +27,8 @@ pub mod output;
 mod passphrase;
 mod private;
 pub mod progress;
+#[cfg(test)]
+mod reference;
 mod role;
 pub mod shutdown;
 pub mod size;

@@ -152,7 +152,7 @@ fn what_a_query_does_not_take_is_refused() {
         ("pool", "/v1/pending?height=0x1"),
         ("pool", "/v1/counts?=1"),
         ("metronome", "/v1/round?challenge=00"),
-        ("metronome", "/healthz?a=b"),
+        ("metronome", "/v1/status?a=b"),
     ] {
         assert_eq!(
             ask(&sites, name, "GET", target, b""),
