@@ -4,13 +4,6 @@
 //! bytes), agreement where something is computed in two ways, and that nothing panics.
 //! `fuzz/run 60` searches for a minute a target; `seeds/` is made by `examples/make_seeds.rs`.
 
-/// The command's own files, without the servers that its crate would bring along.
-#[allow(dead_code)]
-#[path = "../../dsc-cli/src"]
-mod command {
-    pub(crate) mod config;
-    pub(crate) mod duration;
-}
 mod accounts;
 mod files;
 mod http;
@@ -28,7 +21,6 @@ mod wire;
 use std::fmt::Debug;
 
 pub use accounts::accounts;
-use command::{config, duration};
 pub use dsc_lib::codec::encode;
 pub use files::{journal, signed, store};
 pub use http::http;

@@ -2,13 +2,11 @@
 
 use std::{fmt::Write as _, fs};
 
+pub use dsc_cli::config::template;
+use dsc_cli::config::{Config, ConfigError, keys};
 use tempfile::NamedTempFile;
 
-pub use crate::config::template;
-use crate::{
-    assert_same,
-    config::{Config, ConfigError, keys},
-};
+use crate::assert_same;
 
 /// What is read is written in full and read again as the same, once paths have been made relative
 /// to the file's folder; a faulty file is told so with a message.
@@ -40,10 +38,11 @@ fn values(config: &Config) -> Values {
 fn written(values: &Values) -> String {
     let mut text = String::new();
     for (name, value) in values {
-        let number = keys::find(name).expect("a known key").kind.is_number();
+        // A number that nobody set is an empty string.
+        let is_bare = !value.is_empty() && keys::find(name).expect("a known key").kind.is_bare();
         // A JSON string is a TOML string but for one character that JSON leaves as it is.
         let quoted = serde_json::Value::from(value.as_str()).to_string().replace('\x7f', "\\u007f");
-        writeln!(text, "{name} = {}", if number { value } else { &quoted }).expect("memory");
+        writeln!(text, "{name} = {}", if is_bare { value } else { &quoted }).expect("memory");
     }
     text
 }
