@@ -257,7 +257,9 @@ impl From<PassphraseError> for Failure {
                 Self::file("read the passphrase from", path, error)
             }
             PassphraseError::NoTerminal(_) => Self::new(Exit::Usage, "no-terminal", &error)
-                .with_hint("put the passphrase in a file of your own: --passphrase-file FILE"),
+                .with_hint(
+                    "put the passphrase in a file that only you can read: --passphrase-file FILE",
+                ),
             _ => Self::new(Exit::Usage, "invalid-passphrase", &error)
                 .with_hint("a passphrase is one line of 1 to 1024 bytes, from one source"),
         }
@@ -288,10 +290,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Problem(problem) => Self::from_problem(problem),
-            ClientError::Connect { .. } => Self::unreachable("cannot-connect", &error).with_hint(
-                "start it (`dsc dev` runs every role), or say where it is with --blockchain-url, \
-                 --pool-url or --metronome-url",
-            ),
+            ClientError::Connect { role, .. } => {
+                Self::unreachable("cannot-connect", &error).with_hint(start_hint(role))
+            }
             ClientError::Timeout { .. } => Self::outcome_unknown("timed-out", &error)
                 .with_hint("the request may still have been carried out: check before repeating"),
             ClientError::Lost { .. } => Self::outcome_unknown("connection-lost", &error)
@@ -302,6 +303,17 @@ impl From<ClientError> for Failure {
             ClientError::Url { .. } => Self::configuration("invalid-url", &error),
         }
     }
+}
+
+/// What to do about a role that is not there.
+fn start_hint(role: &str) -> String {
+    if role.is_empty() {
+        return "check the address; `dsc dev` runs every role".into();
+    }
+    format!(
+        "start it with `dsc {role}`, or every role with `dsc dev`; if it runs elsewhere, say where \
+         with --{role}-url"
+    )
 }
 
 impl From<AddressError> for Failure {

@@ -113,14 +113,22 @@ fn split_usage(text: &str) -> (String, String) {
         |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
     for line in lines.take_while(|line| !is_end(line)) {
         match line.strip_prefix("tip: ") {
-            Some(tip) => hint.push(tip),
+            Some(tip) => hint.push(likeliest(tip)),
             None => message.push(line.strip_prefix("error: ").unwrap_or(line)),
         }
     }
     if hint.is_empty() {
-        hint.push("`--help` lists what is accepted");
+        hint.push("`--help` lists what is accepted".into());
     }
     (message.join(" "), hint.join("; "))
+}
+
+/// The likeliest of several suggestions alone: clap lists that one last.
+fn likeliest(tip: &str) -> String {
+    match (tip.strip_prefix("some similar subcommands exist:"), tip.rsplit_once(", ")) {
+        (Some(_), Some((_, last))) => format!("a similar subcommand exists: {last}"),
+        _ => tip.to_owned(),
+    }
 }
 
 /// Whether JSON was asked for, known before the command line is parsed or even valid.

@@ -127,18 +127,23 @@ pub(crate) fn chain(path: Option<&Path>, role: &Client) -> Result<Chain, Failure
     }
 }
 
-/// As [`chain`], for a role that may start before the others.
+/// As [`chain`], for a role that may start before the others: whoever has a genesis does not wait,
+/// and is told if `role` is there and keeps another chain.
 pub(crate) fn chain_when_up(
     path: Option<&Path>,
     role: &Client,
     shutdown: &Shutdown,
 ) -> Result<Chain, Failure> {
+    if let Some(path) = path {
+        return same_as(read_genesis(path)?, path, role);
+    }
     let tries = GENESIS_WAIT.as_millis() / GENESIS_PAUSE.as_millis();
     for turn in 0..tries {
         match chain(path, role) {
             Err(failure) if failure.exit() == Exit::Unreachable => {
                 if turn == 0 {
-                    note(format_args!("waiting for the chain: {}", failure.message()));
+                    let hint = failure.hint().unwrap_or_default();
+                    note(format_args!("waiting for the chain: {}; {hint}", failure.message()));
                 }
             }
             settled => return settled,
@@ -148,6 +153,24 @@ pub(crate) fn chain_when_up(
         }
     }
     chain(path, role)
+}
+
+/// The chain of a file, unless `role` answers that it keeps another one.
+fn same_as(chain: Chain, path: &Path, role: &Client) -> Result<Chain, Failure> {
+    let other = fetch(role).ok().filter(|other| other.hash() != chain.hash());
+    let Some(other) = other else { return Ok(chain) };
+    let (network, url) = (other.network(), role.base());
+    let message = format!(
+        "{} is the genesis of {} ({}), but {network} ({}) runs at {url}",
+        path.display(),
+        chain.network(),
+        chain.hash(),
+        other.hash(),
+    );
+    Err(Failure::configuration("wrong-chain", message).with_hint(
+        "leave --genesis out to join the chain that runs there, or give the address of another \
+         network's roles",
+    ))
 }
 
 fn fetch(role: &Client) -> Result<Chain, Failure> {

@@ -134,7 +134,10 @@ impl Output {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.write_all(bytes).and_then(|()| sink.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::reader_gone(),
-            io::ErrorKind::StorageFull => Failure::no_space("disk-full", "standard output is full"),
+            io::ErrorKind::StorageFull => {
+                Failure::no_space("disk-full", "there is no room for the answer")
+                    .with_hint("free some space where standard output goes, and run this again")
+            }
             _ => Failure::other("output", format_args!("cannot write the answer: {error}")),
         })
     }

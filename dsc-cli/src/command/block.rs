@@ -119,7 +119,7 @@ fn show(args: &Show, context: &Context<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, "invalid-block", message)
             .with_hint("a block hash has 64 hexadecimal digits"));
     }
-    let client = Client::from_config(context.config.text("blockchain.url"), &context.config)?;
+    let client = Client::of_role("blockchain", &context.config)?;
     let found: Option<BlockView> = found(client.get_json(&format!("/v1/blocks/{which}")))?;
     let block = found.ok_or_else(|| {
         Failure::not_found("unknown-block", format!("the ledger has no block {which}"))

@@ -112,7 +112,7 @@ impl Document for Info {
 }
 
 fn info(context: &Context<'_>) -> Result<(), Failure> {
-    let client = Client::from_config(context.config.text("blockchain.url"), &context.config)?;
+    let client = Client::of_role("blockchain", &context.config)?;
     let info: Info = client.get_json("/v1/info")?;
     context.output.document(&info)
 }

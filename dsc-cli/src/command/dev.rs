@@ -253,7 +253,8 @@ fn transport(
     urls: &BTreeMap<&'static str, String>,
     context: &Context<'_>,
 ) -> Result<Transport, Failure> {
-    let client = |role| Client::from_config(&urls[role], &context.config);
+    let client =
+        |role| Client::from_config(&urls[role], &context.config).map(|client| client.named(role));
     Ok(Transport {
         blockchain: client("blockchain")?,
         pool: client("pool")?,

@@ -116,7 +116,7 @@ fn key(args: &RunArgs, chain: &Chain) -> Result<SecretKey, Failure> {
 }
 
 fn client(context: &Context<'_>) -> Result<Client, Failure> {
-    let client = Client::from_config(context.config.text("metronome.url"), &context.config)?;
+    let client = Client::of_role("metronome", &context.config)?;
     let token = context.config.path("admin.token_file");
     Ok(if token.exists() { client.with_token(Token::load(token)?) } else { client })
 }

@@ -85,6 +85,15 @@ pub(crate) fn account(
     Ok((Some(name), address))
 }
 
+/// Refuses what is neither a key here nor an address of any network, before anybody is asked.
+pub(crate) fn check_account(text: &str, keystore: &Keystore) -> Result<(), Failure> {
+    if text.len() > NAME_LEN_MAX {
+        Address::from_any_text(text)?;
+        return Ok(());
+    }
+    account(text, keystore, Prefix::Development).map(drop)
+}
+
 /// Reads a transaction id.
 pub(crate) fn transaction_id(text: &str) -> Result<TransactionId, Failure> {
     text.parse().map_err(|error| {

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     listen: Listen,
     #[command(flatten)]
     chain: ChainArgs,
-    #[arg(long, value_name = "PROOF", value_parser = parse_kind)]
+    #[arg(long, value_name = "ENGINE", value_parser = parse_kind)]
     proof: ProofKind,
     #[arg(long, value_name = "ADDRESS")]
     address: String,
@@ -49,6 +49,7 @@ pub(crate) fn parse_kind(text: &str) -> Result<ProofKind, String> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    Address::from_any_text(&args.address)?;
     let start = Start::new(context, "validator")?;
     let socket = start.socket(&args.listen)?;
     let (genesis, shutdown) = (args.chain.genesis.as_deref(), &start.host.shutdown);

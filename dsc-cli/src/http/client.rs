@@ -22,8 +22,10 @@ pub enum ClientError {
     #[error("{0}")]
     Problem(RemoteProblem),
     /// Nobody answers there.
-    #[error("cannot connect to {url}: {reason}")]
+    #[error("{} cannot be reached at {url}: {reason}", name_of(role))]
     Connect {
+        /// The role that was looked for; empty if that is not known.
+        role: &'static str,
         /// The address.
         url: String,
         /// Why.
@@ -99,6 +101,7 @@ struct ProblemFields {
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    role: &'static str,
     base: String,
     token: Option<Token>,
     request_time: Duration,
@@ -132,7 +135,7 @@ impl Client {
             .build();
         let base = url.trim_end_matches('/').to_owned();
         let agent = Agent::new_with_config(config);
-        Ok(Self { agent, base, token: None, request_time, answer_bytes_max })
+        Ok(Self { agent, role: "", base, token: None, request_time, answer_bytes_max })
     }
 
     /// A client of the role at `url` with the bounds that `config` sets.
@@ -147,6 +150,23 @@ impl Client {
             config.time("client.request_time"),
             config.count("http.bulk_bytes_max") as u64,
         )
+    }
+
+    /// A client of the role that the configuration says where to find, by the key `ROLE.url`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::new`].
+    pub fn of_role(role: &'static str, config: &Config) -> Result<Self, ClientError> {
+        let client = Self::from_config(config.text(&format!("{role}.url")), config)?;
+        Ok(client.named(role))
+    }
+
+    /// Says which role is asked, for errors to name it.
+    #[must_use]
+    pub fn named(mut self, role: &'static str) -> Self {
+        self.role = role;
+        self
     }
 
     /// Sends `token` with every request.
@@ -199,7 +219,9 @@ impl Client {
         let request = request.config().timeout_global(Some(self.request_time)).build();
         // Reading changes nothing, so that an answer that was lost is only one not had.
         self.read(request.call(), max.max(self.answer_bytes_max)).map_err(|error| match error {
-            ClientError::Lost { url, reason } => ClientError::Connect { url, reason },
+            ClientError::Lost { url, reason } => {
+                ClientError::Connect { role: self.role, url, reason }
+            }
             other => other,
         })
     }
@@ -275,14 +297,14 @@ impl Client {
     }
 
     fn transport(&self, error: ureq::Error) -> ClientError {
-        let url = self.base.clone();
+        let (role, url) = (self.role, self.base.clone());
         let reason = error.to_string();
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve)
             | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed => ClientError::Connect { url, reason },
+            | ureq::Error::ConnectionFailed => ClientError::Connect { role, url, reason },
             ureq::Error::Io(error) if is_before_sending(&error) => {
-                ClientError::Connect { url, reason: error.to_string() }
+                ClientError::Connect { role, url, reason: plain(&error) }
             }
             ureq::Error::Timeout(_) => ClientError::Timeout { url, after: self.request_time },
             ureq::Error::BodyExceedsLimit(limit) => ClientError::TooLarge { url, limit },
@@ -302,6 +324,22 @@ impl Client {
 
 fn bearer(token: &Token) -> String {
     format!("Bearer {}", token.secret())
+}
+
+/// What people call a role.
+fn name_of(role: &str) -> String {
+    match role {
+        "" => "a server".into(),
+        "blockchain" => "the blockchain server".into(),
+        role => format!("the {role}"),
+    }
+}
+
+/// What the system says, without its number for that.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let reason = text.split(" (os error").next().unwrap_or_default();
+    reason.to_lowercase()
 }
 
 /// Whether the error says that there was no connection to send on.

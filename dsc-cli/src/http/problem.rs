@@ -104,6 +104,11 @@ impl Problem {
         &self.code
     }
 
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The problem of an error that a library answered as text.
     pub(super) fn from_status(status: StatusCode, detail: String) -> Self {
         let code = match status.as_u16() {

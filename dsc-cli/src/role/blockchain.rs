@@ -237,13 +237,16 @@ fn maintain(archive: &Archive) {
     }
 }
 
+const CLOCK_HINT: &str = "the clock of the metronome is fast or that of this machine is slow: set \
+                          both, then the metronome hands the block in again";
+
 fn refuse_ahead(got: Millis, now: Millis) -> Result<(), Problem> {
     let max = now.plus(AHEAD_MAX);
     if got <= max {
         return Ok(());
     }
     let detail = format_args!("the block's time is {got}, this server takes none above {max}");
-    Err(Problem::rejected("block-ahead", detail).with_hint("set the clocks of the machines"))
+    Err(Problem::rejected("block-ahead", detail).with_hint(CLOCK_HINT))
 }
 
 fn submit_problem(error: &SubmitError) -> Problem {
@@ -475,7 +478,8 @@ mod tests {
             runtime.block_on(submit(State(server.clone()), block.to_bytes().into()))
         };
         let now = SystemClock::new().unix();
-        assert!(submit_at(Millis(u64::MAX)).is_err());
+        let problem = submit_at(Millis(u64::MAX)).unwrap_err();
+        assert_eq!((problem.code(), problem.hint()), ("block-ahead", Some(CLOCK_HINT)));
         assert!(submit_at(now.plus(AHEAD_MAX).plus(Millis(60_000))).is_err());
         assert_eq!(submit_at(now.plus(Millis(1))).unwrap().0.height, Height(0));
     }

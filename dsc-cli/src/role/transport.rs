@@ -133,7 +133,7 @@ pub(crate) struct Transport {
 impl Transport {
     /// The servers that the configuration names.
     pub(crate) fn from_config(config: &Config) -> Result<Self, ClientError> {
-        let client = |role: &str| Client::from_config(config.text(&format!("{role}.url")), config);
+        let client = |role| Client::of_role(role, config);
         Ok(Self {
             blockchain: client("blockchain")?,
             pool: client("pool")?,

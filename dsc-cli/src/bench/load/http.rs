@@ -104,6 +104,7 @@ impl Connection {
 
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, ClientError> {
         let refused = |error: &dyn std::fmt::Display| ClientError::Connect {
+            role: "",
             url: self.url.clone(),
             reason: error.to_string(),
         };

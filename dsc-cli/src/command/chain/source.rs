@@ -78,7 +78,7 @@ pub(super) fn open_ledger(
 
 /// The blockchain server, and its chain.
 pub(super) fn server(asked: &ChainArgs, context: &Context<'_>) -> Result<(Client, Chain), Failure> {
-    let client = Client::from_config(context.config.text("blockchain.url"), &context.config)?;
+    let client = Client::of_role("blockchain", &context.config)?;
     let chain = network::chain(asked.genesis.as_deref(), &client)?;
     Ok((client, chain))
 }

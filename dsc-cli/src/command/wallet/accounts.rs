@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     command::{
-        remote::{Remote, Wait, refused},
+        remote::{Remote, Wait, check_account, keystore, refused},
         role::ChainArgs,
         tx::TransactionDocument,
     },
@@ -140,6 +140,7 @@ impl Document for Balances {
 
 /// Shows what one account has, or every account of the wallet.
 pub(super) fn balance(args: &Balance, context: &Context<'_>) -> Result<(), Failure> {
+    args.account.iter().try_for_each(|text| check_account(text, &keystore(context)))?;
     let remote = Remote::of_blockchain(&args.chain, context)?;
     let Some(account) = &args.account else { return balances(&remote, context) };
     let (name, address) = remote.account(account)?;
@@ -238,6 +239,7 @@ fn summary(to: &[&str]) -> String {
 
 /// Lists what touched an account.
 pub(super) fn history(args: &History, context: &Context<'_>) -> Result<(), Failure> {
+    check_account(&args.account, &keystore(context))?;
     let remote = Remote::of_blockchain(&args.chain, context)?;
     let (_, address) = remote.account(&args.account)?;
     let before = args
@@ -259,6 +261,7 @@ pub(super) fn faucet(args: &Faucet, context: &Context<'_>) -> Result<(), Failure
     if args.amount == Amount::ZERO {
         return Err(Failure::usage("the faucet cannot pay nothing"));
     }
+    check_account(&args.account, &keystore(context))?;
     let remote = Remote::of_pool(&args.chain, context)?;
     let (_, address) = remote.account(&args.account)?;
     let body = FaucetBody { address, amount: args.amount };

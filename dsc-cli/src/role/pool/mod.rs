@@ -247,7 +247,8 @@ async fn faucet(
 ) -> Result<Json<Outcome>, Problem> {
     let outcome = blocking(move || server.pay_from_faucet(body.address, body.amount)).await?;
     match outcome {
-        Outcome::Rejected { refusal, .. } => Err(refused(&refusal)),
+        Outcome::Rejected { refusal, .. } => Err(refused(&refusal)
+            .with_hint("the faucet pays from an account like any other: ask for less, or later")),
         outcome => Ok(Json(outcome)),
     }
 }
