@@ -11,7 +11,7 @@ use dsc_lib::{
     disk::Folder,
     genesis::Chain,
     keys::SecretKey,
-    ledger::{Ledger, Recovery},
+    ledger::{Ledger, OpenError, Recovery},
     mempool,
     proof::{Miner, Progress, ProofKind, Prover, Resources},
     role::{
@@ -139,6 +139,10 @@ pub(crate) fn blockchain(
     folder: &Path,
     chain: Option<Chain>,
 ) -> Result<Running<Blockchain>, Failure> {
+    if chain.is_none() && !folder.join("ledger").exists() {
+        // Nothing is left behind where nothing was begun.
+        return Err(OpenError::Missing.into());
+    }
     let lock = own_folder(folder)?;
     let disk = Ledger::lock(&folder.join("ledger"), chain.is_some(), false)?;
     let (disk, options) = (Arc::new(crash::disk(disk)), crash::ledger_options());
@@ -328,6 +332,17 @@ mod tests {
     fn the_configuration_has_the_defaults_of_the_mempool() {
         let config = Config::load(&Sources::default()).unwrap();
         assert_eq!(mempool_limits(&config), mempool::Limits::default());
+    }
+
+    #[test]
+    fn a_blockchain_server_without_a_chain_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::from_config(&Config::load(&Sources::default()).unwrap(), Shutdown::new());
+        let socket = Socket::bind("blockchain", ([127, 0, 0, 1], 0).into()).unwrap();
+        let own = folder.path().join("blockchain");
+        let failure = blockchain(&host.unwrap(), socket, &own, None).unwrap_err();
+        assert!(failure.hint().unwrap().contains("--genesis"), "{failure}");
+        assert!(!own.exists());
     }
 
     #[test]

@@ -9,14 +9,14 @@
 //!
 //! Checked by the tests below.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use bech32::{
     Bech32m, Hrp,
     primitives::decode::{CheckedHrpstring, CheckedHrpstringError, ChecksumError},
 };
 use bincode::{Decode, Encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use thiserror::Error;
 
 use crate::{
@@ -98,11 +98,9 @@ pub enum AddressError {
 
 /// The owner of an account: `derive(dsc v1 address, modulus)`.
 ///
-/// Shown, and held in JSON by serde, as 64 hexadecimal digits; [`Address::to_text`] is the form for
-/// people.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
-)]
+/// Shown, and written in JSON by serde, as 64 hexadecimal digits; [`Address::to_text`] is the form
+/// for people, which serde reads too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
 #[serde(transparent)]
 pub struct Address(#[serde(with = "hex::serde")] pub [u8; ADDRESS_LEN]);
 
@@ -208,6 +206,21 @@ impl FromStr for Address {
     }
 }
 
+/// Reads either text: people copy the one for people.
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        Self::from_any_text(&text).map(|(_, address)| address).map_err(|error| {
+            D::Error::custom(format_args!(
+                "expected an address in Bech32m or as 64 hexadecimal digits: {error}"
+            ))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bech32::Bech32;
@@ -237,6 +250,17 @@ mod tests {
             assert_eq!(Address::from_any_text(&text), Ok((prefix, ADDRESS)));
             assert_eq!(Address::from_text(&text.to_uppercase(), prefix), Ok(ADDRESS));
         }
+    }
+
+    #[test]
+    fn json_may_hold_either_text() {
+        for text in [ADDRESS.to_string(), ADDRESS.to_text(Prefix::Development)] {
+            let read: Address = serde_json::from_str(&format!("\"{text}\"")).unwrap();
+            assert_eq!(read, ADDRESS);
+        }
+        let error = serde_json::from_str::<Address>("\"abc\"").unwrap_err().to_string();
+        let expected = "expected an address in Bech32m or as 64 hexadecimal digits: not a Bech32m";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -8,27 +8,14 @@
 //!
 //! Checked by `tests/vectors.rs`.
 
-use std::{fmt, str::FromStr, sync::LazyLock};
+use std::{borrow::Cow, fmt, str::FromStr, sync::LazyLock};
 
 use bincode::{Decode, Encode};
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// A 32-byte BLAKE3 output; shown as 64 lower-case hexadecimal digits.
-#[derive(
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Encode,
-    Decode,
-    Serialize,
-    Deserialize,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
 #[serde(transparent)]
 pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
 
@@ -74,6 +61,12 @@ impl FromStr for Digest {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseDigestError)?;
         Ok(Self(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -222,6 +215,8 @@ mod tests {
 
     #[test]
     fn digests_are_read_as_they_are_shown() {
+        let error = serde_json::from_str::<Digest>("\"abc\"").unwrap_err().to_string();
+        assert!(error.starts_with("expected 64 hexadecimal digits"), "{error}");
         let digest = derive(Context::Block, &[]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
         let wrong = ["", "00", "zz"].map(|text| text.parse::<Digest>().unwrap_err().to_string());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::{
@@ -26,11 +26,32 @@ fn parse_url(text: &str) -> Result<String, String> {
     Kind::Url.check(text).map(|()| text.to_owned()).map_err(|kind| format!("expected {kind}"))
 }
 
+/// A condition of readiness, as a role tells it.
+#[derive(Debug, Deserialize, Serialize)]
+struct Seen {
+    name: String,
+    ok: bool,
+    detail: String,
+}
+
+#[derive(Deserialize)]
+struct Readiness {
+    checks: Vec<Seen>,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Probed {
     role: String,
     url: String,
     ready: bool,
+    checks: Vec<Seen>,
+}
+
+impl fmt::Display for Probed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:12} {} ready", self.role, self.url)?;
+        self.checks.iter().try_for_each(|Seen { name, detail, .. }| write!(f, "; {name}: {detail}"))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -42,7 +63,7 @@ impl Document for Health {
     const SCHEMA: &'static str = "dsc.health/1";
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.roles.iter().try_for_each(|role| writeln!(f, "{:12} {} ready", role.role, role.url))
+        self.roles.iter().try_for_each(|role| writeln!(f, "{role}"))
     }
 }
 
@@ -51,13 +72,13 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let probed = targets(args, context).into_iter().map(|(role, url)| probe(&role, &url, context));
     let (ready, failed): (Vec<_>, Vec<_>) = probed.partition(Result::is_ok);
     let roles: Vec<Probed> = ready.into_iter().flatten().collect();
-    let Some(failure) = failed.into_iter().find_map(Result::err) else {
+    let mut failed = failed.into_iter().filter_map(Result::err);
+    let Some(failure) = failed.next() else {
         return context.output.document(&Health { roles });
     };
-    // The answer is the failure; what is well is said to people beside it.
-    for role in &roles {
-        note(format_args!("{:12} {} ready", role.role, role.url));
-    }
+    // The answer is the first failure; the others, and what is well, are said to people beside it.
+    roles.iter().for_each(note);
+    failed.for_each(|other| note(format_args!("{}: {other}", other.code())));
     Err(failure)
 }
 
@@ -90,6 +111,59 @@ pub(crate) fn probe(role: &str, url: &str, context: &Context<'_>) -> Result<Prob
         return Err(Failure::configuration("wrong-role", message)
             .with_hint(format_args!("point to the {role} with its --{role}-url flag")));
     }
-    let _: serde_json::Value = client.get_json("/readyz")?;
-    Ok(Probed { role: found.to_owned(), url: url.to_owned(), ready: true })
+    let Readiness { checks } =
+        client.get_json("/readyz").map_err(|error| with_advice(found, error))?;
+    Ok(Probed { role: found.to_owned(), url: url.to_owned(), ready: true, checks })
+}
+
+/// A role that is not ready, with what to do about it.
+fn with_advice(role: &str, error: ClientError) -> Failure {
+    let advice = match &error {
+        ClientError::Problem(problem) => advice(role, &problem.detail),
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match advice {
+        Some(advice) => failure.with_hint(advice),
+        None => failure,
+    }
+}
+
+/// What helps a role whose checks say this.
+fn advice(role: &str, detail: &str) -> Option<String> {
+    let lacks = |what: &str| detail.contains(what);
+    let missing = ["blockchain", "pool", "metronome"]
+        .into_iter()
+        .find(|other| *other != role && lacks(&format!("{other}: no answer")));
+    if let Some(other) = missing {
+        return Some(format!(
+            "start the {other} (`dsc health {other}` says how it stands), or give the {role} \
+             --{other}-url"
+        ));
+    }
+    if lacks("journal: ") && role == "pool" {
+        return Some("it takes in what it had acknowledged: ask again in a moment".into());
+    }
+    let is_stuck = role == "metronome" && lacks("tip: ");
+    is_stuck.then(|| {
+        "no block is made: `dsc metronome status` shows the round and who proves, its log what \
+         was refused; are the clocks right?"
+            .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_role_lacks_is_told_with_what_to_do() {
+        let of = |role, detail| advice(role, detail).unwrap_or_default();
+        let gone = "the metronome is not ready: blockchain: no answer: cannot connect to x";
+        assert!(of("metronome", gone).starts_with("start the blockchain (`dsc health blockchain`"));
+        assert!(of("validator", "metronome: no answer: x").contains("--metronome-url"));
+        assert!(of("pool", "the pool is not ready: journal: what it holds").contains("again"));
+        assert!(of("metronome", "tip: block 7, 2m00s old").contains("metronome status"));
+        assert_eq!(advice("blockchain", "ledger: torn"), None);
+    }
 }

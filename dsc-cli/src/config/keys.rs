@@ -269,6 +269,7 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("--json", "the form of the answer belongs to whoever reads it"),
     ("--config", "it names the file"),
     ("config", "its flags choose what is printed"),
+    ("wait", "it waits for what it is told to"),
     ("man", "its flags choose what is written"),
     ("health", "it probes what it is told to"),
     ("tx", "it looks at what it is told to"),
@@ -289,6 +290,15 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("wallet --passphrase-fd", "a descriptor is one of this process"),
     ("wallet --new-passphrase-fd", "a descriptor is one of this process"),
     ("wallet --new-passphrase-file", "a passphrase is changed once"),
+    ("wallet read --key", "it names who was paid, not who pays"),
+    ("wallet read --dev-account", "it names who was paid, not who pays"),
+    ("wallet read --as", "it names who was paid, not who pays"),
+    ("wallet --seal", "it is a part of this payment"),
+    ("wallet --seal-to", "it is a part of this payment"),
+    ("wallet --dry-run", "it says what this call is for"),
+    ("wallet --state", "it belongs to this call's file"),
+    ("wallet --since", "it says which part of the answer is wanted"),
+    ("wallet --count", "it says how much of the answer is wanted"),
     ("wallet --pem", "it says what this call is for"),
     ("wallet --yes", "it confirms this call"),
     ("wallet --limit", "it says how much of the answer is wanted"),
@@ -319,8 +329,12 @@ pub fn find(name: &str) -> Option<&'static Key> {
 pub fn at(command: &str, flag: &str) -> Option<(&'static Key, &'static str)> {
     let places = KEYS.iter().flat_map(|key| key.places.iter().map(move |place| (key, *place)));
     let fitting = places.filter(|(_, place)| is_at(place, command, flag));
-    // The place that says most decides.
+    // The place that says most decides, that of an exception too.
     let (key, place) = fitting.max_by_key(|(_, place)| place.len())?;
+    let mut exceptions = PER_CALL.iter().filter(|(other, _)| is_at(other, command, flag));
+    if exceptions.any(|(other, _)| other.contains("--") && other.len() > place.len()) {
+        return None;
+    }
     place.find("--").and_then(|start| place.get(start..)).map(|flag| (key, flag))
 }
 
@@ -373,6 +387,10 @@ mod tests {
         assert_eq!(name("pool", "listen"), Some("pool.listen"));
         assert_eq!(name("wallet send", "fee"), Some("wallet.fee"));
         assert_eq!(name("wallets", "fee"), None);
+        assert_eq!(
+            (name("wallet send", "key"), name("wallet read", "key")),
+            (Some("wallet.key"), None)
+        );
         assert_eq!(name("anything", "genesis"), Some("general.genesis"));
         assert_eq!(at("pool", "listen").map(|(_, flag)| flag), Some("--listen"));
         assert!(per_call("bench tables", "anything").is_some());

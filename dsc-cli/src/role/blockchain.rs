@@ -101,10 +101,24 @@ pub(crate) fn site(shared: &Arc<Shared<Blockchain>>, limits: &Limits, shutdown: 
 }
 
 fn site_of(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let figures = server.shared.clone();
+    let (figures, ready) = (server.shared.clone(), server.shared.clone());
     Site::of(routes::outline().with_state(server), limits, shutdown, None)
-        .ready(|| vec![Check { name: "ledger", ok: true, detail: "open".into() }])
+        .ready(move || checks(&ready))
         .metrics(move |text| write_figures(&figures, text))
+}
+
+/// A ledger is ready whatever its age: it is the metronome that blocks have to come from.
+fn checks(server: &Shared<Blockchain>) -> Vec<Check> {
+    let held = server.lock();
+    let state = held.ledger().state();
+    let (height, Millis(time)) = (state.height(), state.tip().time);
+    drop(held);
+    let age = SystemClock::new().unix().since(Millis(time));
+    let detail = super::tip_text(height, age);
+    vec![
+        Check { name: "ledger", ok: true, detail: "open".into() },
+        Check { name: "tip", ok: true, detail },
+    ]
 }
 
 fn write_figures(server: &Shared<Blockchain>, text: &mut String) {

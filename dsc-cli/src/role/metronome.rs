@@ -10,13 +10,14 @@ use dsc_lib::{
         HandIn,
         metronome::{Metronome, OpenRound, Status},
     },
+    units::Millis,
 };
 use serde_json::json;
 
 use super::{
     Shared, genesis,
     query::{Asked, Round, bounded},
-    refused,
+    refused, tip_text,
     transport::{HandInBody, ReceiptBody},
 };
 use crate::{
@@ -30,11 +31,17 @@ use crate::{
     shutdown::Shutdown,
 };
 
+/// A block is late after this many planned times between blocks, and this time.
+const LATE_INTERVALS: u64 = 10;
+const LATE_MS: u64 = 10_000;
+
 /// A metronome and the clock it goes by.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     shared: Arc<Shared<Metronome>>,
     time: Time,
+    /// When it began to serve.
+    since: Millis,
 }
 
 /// The routes of a metronome.
@@ -45,7 +52,7 @@ pub(crate) fn site(
     shutdown: &Shutdown,
     token: Option<&Token>,
 ) -> Site {
-    let server = Server { shared: shared.clone(), time: time.clone() };
+    let server = Server { shared: shared.clone(), time: time.clone(), since: time.now() };
     let figures = server.clone();
     Site::of(outline().with_state(&server), limits, shutdown, token)
         .ready(move || checks(&server))
@@ -112,11 +119,27 @@ fn switch(id: &'static str, summary: &'static str) -> Operation {
 }
 
 fn checks(server: &Server) -> Vec<Check> {
+    let now = server.time.now();
     let metronome = server.shared.lock();
-    let (status, followed) = (metronome.status(server.time.now()), !metronome.replica().is_fresh());
+    let (status, followed) = (metronome.status(now), !metronome.replica().is_fresh());
+    let state = metronome.replica().state();
+    let (height, time) = (state.height(), state.tip().time);
     drop(metronome);
     let detail = status.fault.clone().unwrap_or_else(|| "followed".into());
-    vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }]
+    // A chain that was at rest until this one was started may take its time.
+    let late = now.since(time.max(server.since));
+    let tip = tip_check(&status, late, &tip_text(height, now.since(time)));
+    vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }, tip]
+}
+
+/// Blocks come about when they should, unless none are wanted.
+fn tip_check(status: &Status, late: Millis, tip: &str) -> Check {
+    let max = status.interval.0.saturating_mul(LATE_INTERVALS).saturating_add(LATE_MS);
+    if !status.running {
+        let detail = format!("{tip}; stopped: `dsc metronome start` makes it go on");
+        return Check { name: "tip", ok: true, detail };
+    }
+    Check { name: "tip", ok: late.0 <= max, detail: tip.to_owned() }
 }
 
 fn write_figures(server: &Server, text: &mut String) {
@@ -190,7 +213,7 @@ async fn stop(State(server): State<Server>) -> Result<Json<Status>, Problem> {
 }
 
 async fn turn(server: Server, how: fn(&mut Metronome)) -> Result<Json<Status>, Problem> {
-    let Server { shared, time } = server;
+    let Server { shared, time, .. } = server;
     let turned = move |metronome: &mut Metronome| {
         how(metronome);
         metronome.status(time.now())
@@ -198,4 +221,21 @@ async fn turn(server: Server, how: fn(&mut Metronome)) -> Result<Json<Status>, P
     let status = shared.clone().with(turned).await?;
     shared.changed();
     Ok(Json(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metronome_whose_blocks_do_not_come_is_not_ready_unless_it_was_stopped() {
+        let interval = Millis(1_000);
+        let mut status =
+            Status { running: true, round: None, interval, validators: Vec::new(), fault: None };
+        assert!(tip_check(&status, Millis(20_000), "block 7").ok);
+        assert!(!tip_check(&status, Millis(20_001), "block 7").ok);
+        status.running = false;
+        let stopped = tip_check(&status, Millis(90_000), "block 7");
+        assert!(stopped.ok && stopped.detail.contains("metronome start"), "{stopped:?}");
+    }
 }

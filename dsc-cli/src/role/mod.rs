@@ -34,7 +34,7 @@ use dsc_lib::{
     codec,
     genesis::Chain,
     role::{Active, Next, Refusal},
-    units::Millis,
+    units::{Height, Millis},
 };
 use tokio::{
     sync::watch,
@@ -44,7 +44,7 @@ use tokio::{
 use self::transport::Transport;
 use crate::{
     clock::Time,
-    crash,
+    crash, duration,
     exit::Failure,
     http::{Limits, Problem, Site, bind, serve},
     shutdown::Shutdown,
@@ -166,6 +166,12 @@ pub(crate) fn drive<R: Active>(
 
 pub(crate) const fn span(millis: Millis) -> Duration {
     Duration::from_millis(millis.0)
+}
+
+/// The last block and its age, for people.
+pub(crate) fn tip_text(height: Option<Height>, age: Millis) -> String {
+    let age = duration::display(span(age));
+    height.map_or_else(|| "no block yet".into(), |height| format!("block {height}, {age} old"))
 }
 
 /// Runs work that may block outside the threads that serve connections.

@@ -18,7 +18,7 @@ use crate::{
         Describe, Field, Group, Operation, Outline, Routes, Schemas, answered, describe,
     },
     role::{
-        describe::rejected,
+        describe::{AnyAddress, rejected},
         openapi::{genesis, of_address},
     },
 };
@@ -140,6 +140,6 @@ describe! { asked submission::Wanted as "Submission": "How to answer." {
 }}
 
 describe! { asked FaucetBody as "FaucetRequest": "What a faucet is asked for." {
-    address: "Whom to pay.",
+    address as AnyAddress: "Whom to pay.",
     amount: "How much.",
 }}
