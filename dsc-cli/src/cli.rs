@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Validator(command::validator::Args),
     /// Show how the network stands, again and again
     Monitor(command::monitor::Args),
+    /// Show how the network stands, at a terminal
+    Top(command::top::Args),
     /// Keep keys, look at accounts, and pay
     Wallet(command::wallet::Args),
     /// Look at transactions

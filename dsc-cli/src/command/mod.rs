@@ -21,6 +21,7 @@ mod prepared;
 pub(crate) mod proof;
 mod remote;
 mod role;
+pub(crate) mod top;
 pub(crate) mod tx;
 pub(crate) mod validator;
 pub(crate) mod vault;
@@ -82,6 +83,7 @@ pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args, &open()?),
         Command::Genesis(args) => genesis::run(&args, &open()?),
         Command::Health(args) => health::run(&args, &open()?),
+        Command::Top(args) => top::run(&args, &open()?),
         Command::Wait(args) => wait::run(&args, &open()?),
     }
 }

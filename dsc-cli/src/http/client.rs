@@ -226,6 +226,24 @@ impl Client {
         })
     }
 
+    /// Gets `path` as a stream that may never end, such as server-sent events.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get_json`]; and those of reading.
+    pub fn open(&self, path: &str) -> Result<impl io::Read + Send + use<>, ClientError> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        // Only the head of the answer has to come soon.
+        let request = request.config().timeout_global(None);
+        let request = request.timeout_recv_response(Some(self.request_time)).build();
+        let mut response = request.call().map_err(|error| self.transport(error))?;
+        if !response.status().is_success() {
+            let body = response.body_mut().with_config().limit(PROBLEM_BYTES_MAX).read_to_vec();
+            return Err(self.problem(&response, &body.map_err(|error| self.transport(error))?));
+        }
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
     /// Posts JSON to `path` and reads JSON.
     ///
     /// # Errors
