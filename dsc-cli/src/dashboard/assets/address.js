@@ -19,14 +19,14 @@ export async function address({ state, place, signal, address: asked }) {
     const [account, events] = await Promise.all([
       get(paths.account(asked), signal), get(paths.activity(asked, query), signal)]);
     holdings.replaceChildren(balance(account));
-    history.replaceChildren(...activity(account.address, listed(events), isNewest, place));
+    history.replaceChildren(...activity(account.address, events, isNewest, place));
   }
 
   await load();
-  let asked_at = Date.now();
+  let last = Date.now();
   state.on(["block", "reset"], () => {
-    if (isNewest && !document.hidden && Date.now() - asked_at > REFRESH_MS) {
-      asked_at = Date.now();
+    if (isNewest && !document.hidden && Date.now() - last > REFRESH_MS) {
+      last = Date.now();
       // It may be out of reach for a moment; the next block asks again.
       load().catch(() => {});
     }
@@ -47,8 +47,6 @@ function activityQuery(asked) {
   }
   return query;
 }
-
-const listed = (answer) => (Array.isArray(answer) ? answer : answer.events ?? answer.transactions ?? []);
 
 function balance(account) {
   return facts([

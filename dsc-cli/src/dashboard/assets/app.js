@@ -1,6 +1,7 @@
 // Where everything begins: the stream, the banner, and which page is shown.
 
 import { address } from "./address.js";
+import { get, paths } from "./api.js";
 import { block, blocks } from "./block.js";
 import { el, setText } from "./dom.js";
 import { clock } from "./format.js";
@@ -117,10 +118,21 @@ function introduce() {
   setText(document.getElementById("origin"), `Served by the monitor at ${location.host}.`);
 }
 
+/** A monitor that started before the blockchain server learns the network's name later. */
+async function learn() {
+  if (state.network === null && state.now?.supply) {
+    const { network, chain, development } = await get(paths.history());
+    Object.assign(state, { network, chain, development });
+    introduce();
+  }
+}
+
 document.addEventListener("click", follow);
 addEventListener("popstate", () => show({ isMove: true }));
 state.on(["sample", "connection", "reset"], warn);
 state.on("reset", introduce);
+// The next sample asks again.
+state.on("sample", () => learn().catch(() => {}));
 setUpSearch(go);
 introduce();
 show({ isMove: false });

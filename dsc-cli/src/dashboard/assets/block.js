@@ -35,7 +35,7 @@ function about(shown, state) {
   return el("section", { class: "panel", "aria-label": "The block" }, facts([
     ["Hash", el("code", {}, shown.hash)],
     ["Time", `${moment(shown.time)} (${ago(shown.time, state.clock())})`],
-    ["Transactions", `${count(shown.transactions.length)} with ${counted(shown.payments, "payment")}`],
+    ["Transactions", `${count(shown.transaction_count)} with ${counted(shown.payments, "payment")}`],
     ["Paid", `${amount(shown.amount)} coins`],
     ["Size", bytes(shown.bytes)],
     ["Won by", winnerOf(shown)],
@@ -82,7 +82,10 @@ function payments(shown, place) {
     ["Place", "number wide"], "Id", "From", ["To", "wide"], ["Amount", "number"], ["Fee", "number wide"],
   ]);
   body.append(...page.shown.map((one, index) => transaction(one, page.first + index)));
-  return el("section", { class: "panel" }, head, scroller("Transactions", node), page.nav);
+  const listed = shown.transactions.length;
+  const cut = shown.transaction_count > listed &&
+    el("p", { class: "nothing" }, `The first ${count(listed)} are listed.`);
+  return el("section", { class: "panel" }, head, scroller("Transactions", node), page.nav, cut);
 }
 
 function transaction(one, index) {
@@ -102,8 +105,7 @@ const total = (payments) => sum(payments.map((payment) => payment.amount));
 export async function blocks({ state, place, signal }) {
   const asked = place.searchParams.get("before");
   const before = /^\d{1,15}$/.test(asked ?? "") ? asked : null;
-  const answer = await get(paths.blocks(before, LIST), signal);
-  const list = Array.isArray(answer) ? answer : answer.blocks;
+  const list = await get(paths.blocks(before, LIST), signal);
   const { node, body } = table("Blocks, newest first", [
     ["Height", "number"], "Won by", ["Transactions", "number"], ["Paid", "number wide"],
     ["Fees", "number wide"], ["Size", "number wide"], ["Hash", "wide"], "Time",

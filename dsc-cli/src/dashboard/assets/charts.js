@@ -7,6 +7,8 @@ import { Plot } from "./plot.js";
 const RANGES = [[5, "5 min"], [15, "15 min"], [60, "1 hour"]];
 const RANGE_KEY = "dsc-range";
 const MINUTE_MS = 60_000;
+/** Charts move when time moves by about a pixel. */
+const STEPS = 600;
 /** Blocks come in steps: rates are taken over at least so long, and over some blocks. */
 const RATE_MS_MIN = 10_000;
 const RATE_BLOCKS = 3;
@@ -95,9 +97,10 @@ export class Charts {
       el("div", { class: "panel-head" },
         el("h2", { id: "charts-title" }, "Charts"), this.ranges()),
       el("div", { class: "grid" }, this.plots.map((plot) => plot.node)));
-    state.on(["sample", "reset"], () => this.update(), signal);
+    state.on("sample", () => this.update(), signal);
+    state.on("reset", () => this.update(true), signal);
     state.on("connection", () => this.mark(), signal);
-    const shown = () => document.hidden || this.update();
+    const shown = () => this.update(true);
     document.addEventListener("visibilitychange", shown, { signal });
   }
 
@@ -116,7 +119,7 @@ export class Charts {
     remember(minutes);
     RANGES.forEach(([own], place) =>
       this.buttons[place].setAttribute("aria-pressed", String(own === minutes)));
-    this.update();
+    this.update(true);
   }
 
   mark() {
@@ -124,13 +127,18 @@ export class Charts {
   }
 
   /** Draws the samples of the chosen time; a tab that nobody sees draws nothing. */
-  update() {
+  update(isOther = false) {
     const { samples } = this.state;
     this.mark();
     if (document.hidden || samples.length === 0) {
       return;
     }
     const end = samples.at(-1).time;
+    if (!isOther && end - this.drawn < (this.minutes * MINUTE_MS) / STEPS) {
+      this.plots.forEach((plot) => plot.name(samples));
+      return;
+    }
+    this.drawn = end;
     const wanted = end - this.minutes * MINUTE_MS;
     const start = Math.max(wanted, Math.min(samples[0].time, end - MINUTE_MS));
     const place = samples.findIndex((sample) => sample.time >= start);

@@ -42,7 +42,7 @@ export function table(caption, columns, { captionClass = "hidden" } = {}) {
 
 /** What a wide table scrolls in on a narrow screen, also by keyboard. */
 export function scroller(label, ...children) {
-  return el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": label },
+  return el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": `Table: ${label}` },
     ...children);
 }
 

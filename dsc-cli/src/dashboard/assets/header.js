@@ -65,18 +65,24 @@ export class Header {
     const now = this.state.now ?? {};
     const rates = this.rates.latest();
     this.node.classList.toggle("stale", !this.state.isLive);
-    const chain = this.state.development ? "development chain" : "";
-    this.set("height", count(now.height), now.height === null ? "not answered" : chain);
+    this.set("height", count(now.height), this.ledger(now));
     this.set("rate", short(rates.confirmed), `${short(rates.submitted)} submitted tx/s`);
     const pool = now.pool_submitted ?? null;
     const waiting = pool === null ? null : pool + now.pool_unconfirmed;
     this.set("pool", count(waiting),
       pool === null ? "not answered" : `${count(pool)} waiting, ${count(now.pool_unconfirmed)} in work`);
     this.validators(now);
-    this.set("accounts", count(now.accounts), "that ever held coins");
+    this.set("accounts", count(now.accounts), "that hold coins");
     const [mood, words] = SUPPLY.get(now.supply_ok ?? null);
     this.set("supply", amount(now.supply), words, mood);
     this.age();
+  }
+
+  ledger({ transactions, height }) {
+    if (!Number.isInteger(transactions)) {
+      return "not answered";
+    }
+    return height === null ? "no block yet" : `${count(transactions)} transactions`;
   }
 
   validators({ validators, validators_alive: alive }) {
@@ -90,7 +96,11 @@ export class Header {
       this.set("tip", "unknown", "no connection", "unknown");
       return;
     }
-    const { interval } = this.state.now ?? {};
+    const { interval, transactions } = this.state.now ?? {};
+    if (transactions === null) {
+      this.set("tip", "unknown", "not answered", "unknown");
+      return;
+    }
     const tip = this.state.tipTime();
     const age = tip === null ? null : Math.max(0, this.state.clock() - tip);
     const [mood, words] = judge(age, interval);

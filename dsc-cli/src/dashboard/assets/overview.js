@@ -17,5 +17,5 @@ export function overview({ state, signal }) {
     charts.node,
     new Validators(state, signal).node,
     new Recent(state, signal).node);
-  return { title: "Overview", node, shown: () => charts.update() };
+  return { title: "Overview", node, shown: () => charts.update(true) };
 }

@@ -75,7 +75,7 @@ export class Plot {
     });
     this.range = [start / 1_000, end / 1_000];
     this.draw();
-    this.show(null);
+    this.show(this.plot?.cursor.idx);
     this.tell();
     this.fill();
   }
@@ -173,6 +173,16 @@ export class Plot {
     this.columns.forEach((column, line) =>
       setText(this.values[line], this.text(place === null || place === undefined
         ? newest(column) : column[place])));
+  }
+
+  /** Names the values of the newest sample without drawing it. */
+  name(samples) {
+    if (!Number.isInteger(this.plot?.cursor.idx)) {
+      this.lines.forEach((line, place) => {
+        const value = this.positive(line.value(samples.at(-1), samples.length - 1));
+        value === undefined || setText(this.values[place], this.text(value));
+      });
+    }
   }
 
   text(value) {

@@ -96,7 +96,7 @@ class Next {
     if (!round) {
       setText(this.content, state.isLive ? "no round runs" : "unknown");
       setText(this.left, "");
-      this.fill.style.height = "0";
+      this.fill.style.transform = "scaleY(0)";
       return;
     }
     const waiting = now.pool_submitted === null ? null : now.pool_submitted + now.pool_unconfirmed;
@@ -104,6 +104,6 @@ class Next {
     const left = Math.max(0, now.time + round.closes_in - state.clock());
     setText(this.left, left > 0 ? `closes in ${(left / 1_000).toFixed(1)} s` : "closing");
     const share = now.interval ? 1 - Math.min(1, left / now.interval) : 0;
-    this.fill.style.height = `${Math.round(share * 100)}%`;
+    this.fill.style.transform = `scaleY(${share.toFixed(2)})`;
   }
 }

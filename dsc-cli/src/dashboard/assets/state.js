@@ -52,9 +52,9 @@ export class State extends EventTarget {
   }
 
   addSample(sample) {
-    const last = this.samples.at(-1);
-    if (last && sample.time <= last.time) {
-      return;
+    // A clock that was set back: what it takes back is drawn over.
+    while (this.samples.length > 0 && this.samples.at(-1).time >= sample.time) {
+      this.samples.pop();
     }
     const { validators: _, ...kept } = sample;
     this.samples.push(kept);

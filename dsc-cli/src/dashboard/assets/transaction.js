@@ -49,14 +49,14 @@ function parts(shown, state, place) {
       timeline(shown)),
     el("section", { class: "panel", "aria-label": "What it holds" }, facts([
       ["Id", el("code", {}, shown.id)],
-      shown.height !== null && ["Block", blockLink(shown.height),
+      shown.state === "confirmed" && ["Block", blockLink(shown.height),
         shown.index === null ? "" : `, place ${count(shown.index)}`],
       ["From", shown.from ? addressLink(shown.from) : "not known"],
-      ["Amount", `${amount(shown.amount)} coins`],
-      ["Fee", `${amount(shown.fee)} coins`],
-      ["Sequence", count(shown.sequence)],
-      ["Good until block", count(shown.expires)],
-      ["Size", bytes(shown.bytes)],
+      shown.amount !== null && ["Amount", `${amount(shown.amount)} coins`],
+      shown.fee !== null && ["Fee", `${amount(shown.fee)} coins`],
+      shown.sequence !== null && ["Sequence", count(shown.sequence)],
+      shown.expires !== null && ["Good until block", count(shown.expires)],
+      shown.bytes !== null && ["Size", bytes(shown.bytes)],
     ])),
     memo(shown.memo ?? ""),
     payments(shown.payments ?? [], place),
@@ -83,8 +83,9 @@ function reason(shown) {
 
 function timeline(shown) {
   let before = null;
-  const steps = shown.timeline.map(({ state, time }) => {
-    const reached = time !== null || state === shown.state;
+  const now = shown.timeline.findIndex(({ state }) => state === shown.state);
+  const steps = shown.timeline.map(({ state, time }, place) => {
+    const reached = time !== null || place <= now;
     const took = before !== null && time !== null ? ` (${span(Math.max(0, time - before))} later)` : "";
     before = time ?? before;
     const told = reached ? `${time === null ? "time not known" : moment(time)}${took}` : "not yet";

@@ -43,16 +43,16 @@ function make(validator) {
     el("th", { scope: "row" },
       el("a", { href: links.address(validator.address), title: validator.fingerprint,
         "aria-label": `Validator ${validator.fingerprint}: the address that it earns for` },
-        brief(validator.fingerprint, 8, 4)),
+        brief(validator.fingerprint, 8, 4))),
+    el("td", {}, el("span", { class: `kind ${validator.proof}` }, validator.proof),
       el("span", { class: "narrow" })),
-    el("td", {}, el("span", { class: `kind ${validator.proof}` }, validator.proof)),
     cell(), cell("number"), cell(wide), cell(wide), cell(wide), cell(wide), cell(wide));
 }
 
 function update(row, validator, now) {
-  const [id, , state, won, share, rate, memory, disk, heard] = row.cells;
+  const [, proof, state, won, share, rate, memory, disk, heard] = row.cells;
   const shares = percent(validator.share);
-  setText(id.lastElementChild, `${shares}, ${short(validator.rate)} tries/s`);
+  setText(proof.lastElementChild, `${shares}, ${short(validator.rate)} tries/s`);
   setText(won, count(validator.won));
   setText(share, shares);
   setText(rate, short(validator.rate));
