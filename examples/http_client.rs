@@ -4,9 +4,10 @@
 //! first development account, whose key everybody has, so it works with `dsc dev`:
 //!
 //! ```text
-//! cargo run --release --bin dsc -- dev
-//! cargo run --release --package dsc-examples --example http_client -- \
-//!     http://127.0.0.1:7101 http://127.0.0.1:7102
+//! $ cargo run --release --bin dsc -- dev --reset &
+//! $ cargo run --release --package dsc-examples --example http_client -- \
+//!     http://127.0.0.1:7701 http://127.0.0.1:7702
+//! dsc-dev: transaction ... is in block ..., proved
 //! ```
 
 use std::{
@@ -39,8 +40,8 @@ fn main() -> anyhow::Result<()> {
     let mut url = |default: &str| urls.next().unwrap_or_else(|| default.into());
     let servers = Servers {
         agent: Agent::config_builder().http_status_as_error(false).build().into(),
-        blockchain: url("http://127.0.0.1:7101"),
-        pool: url("http://127.0.0.1:7102"),
+        blockchain: url("http://127.0.0.1:7701"),
+        pool: url("http://127.0.0.1:7702"),
     };
     let chain = servers.chain()?;
     let receiver = SecretKey::from_pkcs8_pem(RECEIVER)?.public().address();

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attack_tables
 import book
+import examples
 import readme_transcript
 from fleet import Failed
 
@@ -71,6 +72,14 @@ class Built(unittest.TestCase):
     def test_an_empty_book_is_an_error(self):
         with self.assertRaises(Failed):
             self.check({})
+
+
+class Examples(unittest.TestCase):
+    def test_every_example_says_what_it_prints(self):
+        for name in set(examples.names()) - examples.ELSEWHERE:
+            command, printed = examples.transcript(name)[-1]
+            self.assertEqual(examples.EXAMPLE.fullmatch(command)[1], name)
+            self.assertTrue(printed, name)
 
 
 class AttackTables(unittest.TestCase):
