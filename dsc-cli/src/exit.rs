@@ -310,9 +310,10 @@ fn start_hint(role: &str) -> String {
     if role.is_empty() {
         return "check the address; `dsc dev` runs every role".into();
     }
+    let flag = if role == "monitor" { "--url".into() } else { format!("--{role}-url") };
     format!(
         "start it with `dsc {role}`, or every role with `dsc dev`; if it runs elsewhere, say where \
-         with --{role}-url"
+         with {flag}"
     )
 }
 

@@ -38,9 +38,9 @@ const LOOK_TIME: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the monitor is reached [default: where this machine's listens]
+    /// Where the monitor is reached
     #[arg(long, value_name = "URL", value_parser = parse_url)]
-    url: Option<String>,
+    url: String,
     /// Write a plain table at every look of the monitor [default off a terminal]
     #[arg(long)]
     plain: bool,
@@ -69,14 +69,7 @@ impl Document for Shown<'_> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
-    let url = args.url.clone().unwrap_or_else(|| {
-        let listen = context.config.listen("monitor.listen");
-        // Whoever listens everywhere is reached on this machine.
-        let ip =
-            if listen.ip().is_unspecified() { "127.0.0.1".into() } else { listen.ip().to_string() };
-        format!("http://{ip}:{}", listen.port())
-    });
-    let client = Client::from_config(&url, &context.config)?;
+    let client = Client::from_config(&args.url, &context.config)?.named("monitor");
     let state = State::of(feed::history(&client)?);
     if args.once {
         return context.output.document(&Shown { state: &state });

@@ -191,6 +191,8 @@ pub const KEYS: &[Key] = &[
         .at(&["validator --attempts"]),
     key("monitor.listen", Kind::Listen, "127.0.0.1:7700", "Where the monitor listens")
         .at(&["monitor --listen"]),
+    key("monitor.url", Kind::Url, "http://127.0.0.1:7700", "Where the monitor is reached")
+        .at(&["top --url"]),
     key("monitor.interval", Kind::Time, "2s", "Time between two looks of the monitor")
         .at(&["monitor --interval"]),
     key("dev.port_base", PORT, "7700", "First of four ports; 0 takes free ones")
@@ -270,6 +272,8 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("--config", "it names the file"),
     ("config", "its flags choose what is printed"),
     ("wait", "it waits for what it is told to"),
+    ("top --plain", "it says what this call is for"),
+    ("top --once", "it says what this call is for"),
     ("man", "its flags choose what is written"),
     ("health", "it probes what it is told to"),
     ("tx", "it looks at what it is told to"),
@@ -312,6 +316,8 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("wallet --count", "it says how much of the answer is wanted"),
     ("wallet --as", "it says whose this message is"),
     ("wait", "it waits for what it is told to"),
+    ("top --plain", "it says what this call is for"),
+    ("top --once", "it says what this call is for"),
     ("wallet --file", "it names this call's payments"),
     ("wallet --out", "it names this call's result"),
     ("wallet --sequence", "it is a part of this payment"),
