@@ -9,7 +9,6 @@ pub mod clock;
 mod command;
 pub mod config;
 mod crash;
-#[allow(dead_code, reason = "the monitor serves it as soon as it has what the page asks for")]
 mod dashboard;
 pub mod duration;
 pub mod entropy;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use dsc_lib::{
@@ -27,7 +28,7 @@ use dsc_lib::{
 use crate::{
     clock::Time,
     config::Config,
-    crash,
+    crash, dashboard,
     exit::Failure,
     http::{Limits, Token},
     lock::{FolderLock, LockError},
@@ -212,7 +213,7 @@ pub(crate) fn pool(
     let lock = own_folder(folder)?;
     let path = folder.join(format!("journal-{:016x}", chain.hash().first64()));
     let pool = Pool::new(chain, host.mempool);
-    let pool = role::pool::Server::open(pool, &path, faucet, host.intake_bytes_max)?;
+    let pool = role::pool::Server::open(pool, &path, faucet, host.intake_bytes_max, &host.time)?;
     let url = socket.url();
     let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.as_ref());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
@@ -305,6 +306,9 @@ pub(crate) fn validator(
     Ok(server)
 }
 
+/// How long a monitor waits for a role: one that hangs is to be shown as such soon.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Starts a monitor that asks everybody once in `interval`.
 pub(crate) fn monitor(
     host: &Host,
@@ -314,7 +318,10 @@ pub(crate) fn monitor(
 ) -> Result<Running<Monitor>, Failure> {
     let shared = Shared::new(Monitor::new(interval));
     let url = socket.url();
-    let site = role::monitor::site(&shared, &host.limits, &host.shutdown);
+    let transport = transport.with_request_time(MONITOR_PATIENCE);
+    let asked = role::monitor::Server::new(shared.clone(), transport.clone(), &host.limits);
+    let site = role::monitor::site(&asked, &host.limits, &host.shutdown);
+    let site = site.routes(dashboard::routes());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
     let (driven, own) = (shared.clone(), host.clone());
     spawn("monitor", move || {

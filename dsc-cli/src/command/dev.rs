@@ -179,7 +179,10 @@ impl Network {
 
     /// Tells where everything is: people on standard error, programs in the file of `--out`.
     fn announce(&self, args: &Args) -> Result<(), Failure> {
-        for (role, url) in &self.urls {
+        // The page first: it shows all the rest.
+        note(format_args!("dashboard  {}/", self.urls["monitor"]));
+        note("");
+        for (role, url) in self.urls.iter().filter(|(role, _)| **role != "monitor") {
             note(format_args!("{role:10} {url}"));
         }
         let prefix = self.chain.prefix();

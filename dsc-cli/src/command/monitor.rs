@@ -9,7 +9,12 @@ use super::{
     Context,
     role::{Listen, Start},
 };
-use crate::{duration, exit::Failure, node, output::Document};
+use crate::{
+    duration,
+    exit::Failure,
+    node,
+    output::{Document, note},
+};
 
 /// Roles that a monitor asks.
 const ROLES: usize = 3;
@@ -19,7 +24,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     listen: Listen,
     /// Time between two looks
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     interval: Duration,
     /// Report once and end
     #[arg(long)]
@@ -48,6 +53,12 @@ impl Document for Shown<'_> {
         }
         if let Some(pool) = pool {
             writeln!(f, "pool: {} submitted, {} unconfirmed", pool.submitted, pool.unconfirmed)?;
+        }
+        if let Some(fault) = metronome.as_ref().and_then(|status| status.fault.as_ref()) {
+            writeln!(f, "METRONOME: {fault}")?;
+        }
+        if metronome.as_ref().is_some_and(|status| !status.running) {
+            writeln!(f, "metronome: stopped, it makes no blocks")?;
         }
         for validator in metronome.iter().flat_map(|status| &status.validators) {
             let won = self.won(validator.kind, &validator.miner);
@@ -78,6 +89,7 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let running = node::monitor(&start.host, socket, interval, start.transport.clone())?;
     if !args.once {
         start.listening(&running.url)?;
+        note(format_args!("dashboard: {}/", running.url));
     }
     let (mut last, mut nobody) = (None, false);
     while !start.host.shutdown.is_requested() {

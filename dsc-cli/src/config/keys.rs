@@ -193,7 +193,7 @@ pub const KEYS: &[Key] = &[
         .at(&["monitor --listen"]),
     key("monitor.url", Kind::Url, "http://127.0.0.1:7700", "Where the monitor is reached")
         .at(&["top --url"]),
-    key("monitor.interval", Kind::Time, "2s", "Time between two looks of the monitor")
+    key("monitor.interval", Kind::Time, "1s", "Time between two looks of the monitor")
         .at(&["monitor --interval"]),
     key("dev.port_base", PORT, "7700", "First of four ports; 0 takes free ones")
         .at(&["dev --port-base"]),

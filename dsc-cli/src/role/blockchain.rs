@@ -1,5 +1,6 @@
 //! The blockchain server over HTTP.
 
+mod audits;
 pub(crate) mod routes;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +13,12 @@ use dsc_lib::{
     genesis::Chain,
     hash::Digest,
     ledger::{Archive, Maintained, Place, StoreError},
-    role::blockchain::{self, Blockchain, Inclusion, SubmitError},
+    role::blockchain::{self, Blockchain, Inclusion, SUMMARIES_MAX, SubmitError},
     units::{Height, Millis},
 };
 use serde::{Deserialize, Serialize};
 
+use self::audits::Audits;
 use super::{
     Shared, blocking, genesis,
     query::{Asked, Id, Limit, Of, Which, bounded},
@@ -45,6 +47,7 @@ pub(crate) struct Server {
     chain: Chain,
     /// The last snapshot and the tip it is of: everybody who asks gets the same bytes.
     snapshot: Arc<Mutex<Option<(Digest, Bytes)>>>,
+    audits: Arc<Audits>,
 }
 
 impl Server {
@@ -54,7 +57,8 @@ impl Server {
             (held.ledger().archive().clone(), held.ledger().state().chain().clone());
         drop(held);
         let (turn, snapshot) = (Arc::default(), Arc::default());
-        Self { shared: shared.clone(), turn, archive, chain, snapshot }
+        let audits = Arc::default();
+        Self { shared: shared.clone(), turn, archive, chain, snapshot, audits }
     }
 
     /// Waits until there is a block at the height asked for, or the time for it is over.
@@ -173,6 +177,33 @@ async fn chain_genesis(State(server): State<Server>) -> Response {
 
 async fn snapshot(State(server): State<Server>, room: Room) -> Result<Response, Problem> {
     room.binary(move || server.snapshot().map_err(|e| broken(&e))).await
+}
+
+/// What the last audit found.
+async fn audit(State(server): State<Server>) -> Json<Option<blockchain::Audit>> {
+    Json(server.audits.last(&server.shared, SystemClock::new().unix()))
+}
+
+#[derive(Debug, Deserialize)]
+struct Below {
+    before: Option<Height>,
+    limit: Option<Limit>,
+}
+
+async fn summaries(
+    State(server): State<Server>,
+    Asked(asked): Asked<Below>,
+) -> Result<Json<Vec<blockchain::Summary>>, Problem> {
+    let before = asked.before.unwrap_or(Height(u64::MAX));
+    let max = asked.limit.map_or(50, Limit::count).min(SUMMARIES_MAX);
+    let recent = move |chain: &mut Blockchain| chain.recent_summaries(before, max);
+    let recent = server.shared.clone().with(recent).await?;
+    let read = move || {
+        let Server { archive, chain, .. } = &server;
+        let found = blockchain::summaries(archive, chain, &recent, before, max);
+        found.map_err(|error| broken(&error))
+    };
+    blocking(read).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -295,16 +326,23 @@ fn height_of(archive: &Archive, which: &str) -> Result<Height, Problem> {
     found.ok_or_else(|| not_found(format_args!("block {which}")))
 }
 
+#[derive(Debug, Deserialize)]
+struct Part {
+    limit: Option<Limit>,
+}
+
 async fn block(
     State(server): State<Server>,
     Which(which): Which,
+    Asked(part): Asked<Part>,
     room: Room,
 ) -> Result<Response, Problem> {
     let read = move || {
         let height = height_of(&server.archive, &which)?;
         let block = server.archive.block(height).map_err(|error| broken(&error))?;
         let block = block.ok_or_else(|| not_found(format_args!("block {which}")))?;
-        Ok(view::BlockView::new(&server.chain, &block))
+        let max = part.limit.map_or(usize::MAX, Limit::count);
+        Ok(view::BlockView::new(&server.chain, &block, max))
     };
     room.json(read).await
 }
@@ -330,6 +368,38 @@ async fn transaction(
         let located = server.archive.transaction(&id).map_err(|error| broken(&error))?;
         let located = located.ok_or_else(|| not_found(format_args!("transaction {id}")))?;
         Ok(view::LocatedView::new(&server.chain, &located))
+    };
+    blocking(read).await.map(Json)
+}
+
+/// A transaction on the ledger with its place and time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) height: Height,
+    pub(crate) index: u32,
+    pub(crate) block_hash: Digest,
+    pub(crate) block_time: Millis,
+    pub(crate) tip: Height,
+    #[serde(with = "hex::serde")]
+    pub(crate) transaction: Vec<u8>,
+}
+
+impl Record {
+    fn read(archive: &Archive, id: &Digest) -> Result<Option<Self>, StoreError> {
+        let Some(located) = archive.transaction(id)? else { return Ok(None) };
+        let Place { height, index } = located.place;
+        let Some(header) = archive.header(height)? else { return Ok(None) };
+        let (block_hash, block_time) = (header.hash(), header.time);
+        let tip = archive.height()?.unwrap_or(height);
+        let transaction = codec::encode(&located.transaction);
+        Ok(Some(Self { height, index, block_hash, block_time, tip, transaction }))
+    }
+}
+
+async fn record(State(server): State<Server>, Id(id): Id) -> Result<Json<Record>, Problem> {
+    let read = move || {
+        let found = Record::read(&server.archive, &id).map_err(|error| broken(&error))?;
+        found.ok_or_else(|| not_found(format_args!("transaction {id}")))
     };
     blocking(read).await.map(Json)
 }

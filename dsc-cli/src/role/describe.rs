@@ -214,6 +214,7 @@ describe! { answered Footprint as "Footprint": "What a prover holds." {
 describe! { answered Info as "Info": "Where the ledger stands." {
     chain: "Hash of the genesis, which names the chain.",
     network: "Name of the network.",
+    development: "Whether it is a development network, whose keys are published.",
     height: "Height of the tip; null before the first block.",
     tip: "Hash of the tip, or of the genesis.",
     time: "Time of the tip, or of the genesis.",
@@ -321,6 +322,7 @@ describe! { answered Counts as "Counts": "How much a pool holds." {
     rejected: "Rejections since the start.",
     expired: "Transactions expired since the start.",
     finished: "Transactions that have ended and are remembered.",
+    added: "Transactions taken in since the start.",
 }}
 
 describe! { answered NextSequence as "NextSequence": "What the next transaction should use." {

@@ -141,6 +141,23 @@ impl Transport {
         })
     }
 
+    /// Servers where nobody listens.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn nobody() -> Self {
+        let time = std::time::Duration::from_secs(5);
+        let client = Client::new("http://127.0.0.1:1", time, time, 1 << 20).unwrap();
+        Self { blockchain: client.clone(), pool: client.clone(), metronome: client }
+    }
+
+    /// The same servers, to be waited for no longer than this.
+    pub(crate) fn with_request_time(self, time: std::time::Duration) -> Self {
+        Self {
+            blockchain: self.blockchain.with_request_time(time),
+            pool: self.pool.with_request_time(time),
+            metronome: self.metronome.with_request_time(time),
+        }
+    }
+
     /// Makes a call and waits for the answer.
     pub(crate) fn call(&self, call: &Call) -> Result<Answer, Lost> {
         settle(self.carry(call))
@@ -157,6 +174,11 @@ impl Transport {
                 Answer::BlockAccepted(self.blockchain.submit_bytes("/v1/blocks", bytes)?)
             }
             Call::ChainInfo => Answer::ChainInfo(self.blockchain.get_json("/v1/info")?),
+            Call::Summaries { before, max } => {
+                let path = format!("/v1/summaries?before={before}&limit={}", (*max).max(1));
+                Answer::Summaries(self.blockchain.get_json(&path)?)
+            }
+            Call::Audit => Answer::Audit(self.blockchain.get_json("/v1/audit")?),
             Call::Inclusion(id) => {
                 let path = format!("/v1/transactions/{id}/proof");
                 Answer::Inclusion(found(self.blockchain.get_json(&path))?)
@@ -173,6 +195,7 @@ impl Transport {
                 Answer::NextSequence(self.pool.get_json(&format!("/v1/accounts/{address}"))?)
             }
             Call::PoolCounts => Answer::PoolCounts(self.pool.get_json("/v1/counts")?),
+            Call::PoolActivity => Answer::PoolActivity(self.pool.get_json("/v1/activity")?),
             Call::Round { after, challenge, wait } => {
                 Answer::Round(self.round(*after, *challenge, *wait)?)
             }

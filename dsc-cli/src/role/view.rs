@@ -197,11 +197,12 @@ describe! { answered BlockView as "Block": "A block." {
     transactions_root: "Root of the tree over whole transactions.",
     proofs_root: "Root of the tree over proof entries.",
     proofs: "At most one of each engine; the best is paid.",
-    transactions: "In the order in which they were applied.",
+    transactions: "In the order in which they were applied; with a `limit` the first ones.",
 }}
 
 impl BlockView {
-    pub(crate) fn new(chain: &Chain, block: &Block) -> Self {
+    /// The block with at most `max` of its transactions.
+    pub(crate) fn new(chain: &Chain, block: &Block, max: usize) -> Self {
         let header = &block.header;
         Self {
             hash: header.hash(),
@@ -219,6 +220,7 @@ impl BlockView {
             transactions: block
                 .transactions
                 .iter()
+                .take(max)
                 .map(|t| TransactionView::new(chain, &t.decode()))
                 .collect(),
         }

@@ -113,7 +113,7 @@ fn check_body(
 
 /// Holds what `serde` makes of a value to the schema of its type.
 #[cfg(test)]
-pub(super) fn check_value<T: Describe + Serialize>(value: &T) -> Result<(), String> {
+pub(crate) fn check_value<T: Describe + Serialize>(value: &T) -> Result<(), String> {
     let mut known = openapi::Schemas::default();
     let schema = T::schema(&mut known);
     let all = &known.into_components()["schemas"];
@@ -184,6 +184,7 @@ fn check_scalar(schema: &Value, value: &Value) -> Result<(), String> {
         "null" => value.is_null(),
         "boolean" => value.is_boolean(),
         "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
         "string" => value.is_string(),
         "array" => value.is_array(),
         "object" => value.is_object(),

@@ -13,6 +13,8 @@
 )]
 
 mod conform;
+#[cfg(test)]
+pub(crate) use self::conform::check_value;
 
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ use tower_service::Service;
 use crate::{
     clock::Time,
     http::{Limits, Peer},
-    role::{self, Shared},
+    role::{self, Shared, transport::Transport},
     shutdown::Shutdown,
 };
 
@@ -94,7 +96,8 @@ impl Sites {
         let mut pool = Pool::new(chain.clone(), mempool::Limits::default());
         feed(&mut pool, &blockchain);
         let journal = Journal::open(Arc::new(Memory::default())).unwrap();
-        let pool = role::pool::Server::start(pool, journal, Some(ALICE.clone()), 1 << 20).unwrap();
+        let pool =
+            role::pool::Server::start(pool, journal, Some(ALICE.clone()), 1 << 20, &time).unwrap();
         pool.follow(&mut pool.shared.lock());
         let (key, interval) = (METRONOME.clone(), Millis(500));
         let settings = Settings { key, epoch: 0, interval, running: true };
@@ -103,6 +106,8 @@ impl Sites {
         feed(&mut *metronome.lock(), &blockchain);
         let monitor = Shared::new(Monitor::new(Millis(1000)));
         feed(&mut *monitor.lock(), &blockchain);
+        let nobody = Transport::nobody();
+        let monitor = role::monitor::Server::new(monitor, nobody, &limits);
         let sites = [
             role::blockchain::site(&blockchain, &limits, &shutdown),
             role::pool::site(&pool, &limits, &shutdown, None),
@@ -207,6 +212,11 @@ fn feed<R: Active>(role: &mut R, blockchain: &Arc<Shared<Blockchain>>) {
             Next::Call(Call::ChainInfo) => {
                 let info = blockchain.lock().info().unwrap();
                 role.answer(Millis(2), Ok(Answer::ChainInfo(Box::new(info))));
+            }
+            Next::Call(Call::Summaries { before, max }) => {
+                let recent = blockchain.lock().recent_summaries(before, max);
+                let answer = recent.iter().map(|summary| **summary).collect();
+                role.answer(Millis(2), Ok(Answer::Summaries(answer)));
             }
             Next::Call(_) => role.answer(Millis(2), Err(Lost::new("nobody is there"))),
             Next::Work(work) => role.finish(Millis(2), work.run()),

@@ -80,17 +80,28 @@ fn answers_are_as_described() {
     let transaction = format!("/v1/transactions/{}", paid().id(&genesis().check().unwrap().hash()));
     ok("blockchain", "GET", &transaction, b"");
     ok("blockchain", "GET", &format!("{transaction}/proof"), b"");
+    ok("blockchain", "GET", &format!("{transaction}/record"), b"");
+    ok("blockchain", "GET", "/v1/blocks/0?limit=1", b"");
+    ok("blockchain", "GET", "/v1/summaries?before=1&limit=1000", b"");
+    ok("blockchain", "GET", "/v1/audit", b"");
     ok("blockchain", "GET", "/v1/equivocations", b"");
     ok("blockchain", "GET", "/v1/blocks?from=1&wait=10000", b"");
     ok("blockchain", "GET", "/v1/confirmed?from=0", b"");
     ok("pool", "GET", "/v1/pending?height=1", b"");
     ok("pool", "GET", "/v1/counts", b"");
+    ok("pool", "GET", "/v1/activity", b"");
     ok("metronome", "GET", "/v1/status", b"");
     ok("metronome", "GET", "/v1/round?wait=5", b"");
     ok("metronome", "POST", "/v1/stop", b"");
     ok("metronome", "POST", "/v1/start", b"");
     ok("monitor", "GET", "/v1/report", b"");
+    ok("monitor", "GET", "/v1/history", b"");
     ok("monitor", "GET", "/v1/events", b"");
+    ok("monitor", "GET", "/v1/events?after=1-1", b"");
+    for path in ["blocks", "blocks/0", "search?q=0", &transaction["/v1/".len()..]] {
+        let asked = ask(&sites, "monitor", "GET", &format!("/v1/{path}"), b"");
+        assert_eq!(asked, (503, "role-down".into()), "{path}");
+    }
     let payment = json!({ "address": DIGEST, "amount": "0.00000001" }).to_string();
     ok("pool", "POST", "/v1/faucet", payment.as_bytes());
 }

@@ -279,6 +279,15 @@ impl Network {
         self.urls[role].as_str().unwrap()
     }
 
+    /// Asks the chain to end; returns how long that took.
+    pub(crate) fn end(&mut self) -> std::time::Duration {
+        let begun = std::time::Instant::now();
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap();
+        begun.elapsed()
+    }
+
     /// The genesis file of the chain.
     pub(crate) fn genesis(&self) -> PathBuf {
         self.folder.path().join("dsc-data/dev/genesis.json")

@@ -88,7 +88,8 @@ impl CheckedBlock {
         bytes
     }
 
-    fn encoded_len(&self) -> usize {
+    /// Bytes of the canonical encoding.
+    pub(crate) fn encoded_len(&self) -> usize {
         let transactions: usize = self.transactions.iter().map(|t| t.bytes().len()).sum();
         usize::try_from(fixed_bytes(&self.proofs)).unwrap_or(0).saturating_add(transactions)
     }

@@ -65,6 +65,27 @@ pub struct Inclusion {
     pub transaction: Vec<u8>,
 }
 
+/// The balances on disk at one moment, to be added up while the ledger goes on.
+#[derive(Debug)]
+pub struct Balances {
+    view: Arc<View>,
+    chain: Chain,
+}
+
+impl Balances {
+    /// Reads every balance and adds them up; nothing if the sum is more than an amount can hold.
+    ///
+    /// It takes time and RAM for every account there is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    pub fn sum(&self) -> Result<Option<Amount>, StoreError> {
+        let accounts = self.view.accounts(self.chain.genesis())?;
+        Ok(Amount::checked_sum(accounts.values().map(|account| account.balance)))
+    }
+}
+
 /// How to open a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
@@ -251,6 +272,11 @@ impl Ledger {
         self.wins.count(block.winner());
         self.store().advance(persisted, block, &self.wins);
         Ok(())
+    }
+
+    /// The balances on disk after the last block, to be added up without the ledger.
+    pub fn balances(&self) -> Balances {
+        Balances { view: self.store().index.view(), chain: self.state.chain().clone() }
     }
 
     /// The whole state in a form that others can check against the signed tip.

@@ -28,10 +28,10 @@ mod wins;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub(crate) use self::rules::check_origin;
+pub(crate) use self::rules::{check_origin, winner_of};
 pub use self::{
     checked::CheckedBlock,
-    durable::{Archive, Event, Inclusion, Ledger, Located, OpenOptions, Place},
+    durable::{Archive, Balances, Event, Inclusion, Ledger, Located, OpenOptions, Place},
     error::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
         StoreError,

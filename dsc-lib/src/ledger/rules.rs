@@ -67,6 +67,17 @@ pub(super) fn check_proofs(
     Ok(proven)
 }
 
+/// The proof that won a block which is on the ledger.
+pub(crate) fn winner_of<'a>(
+    chain: &Chain,
+    header: &Header,
+    proofs: &'a Proofs,
+) -> Result<Option<&'a ProofEntry>, BlockError> {
+    let Header { height, challenge, targets, .. } = *header;
+    let proven = check_proofs(chain, &Round { height, challenge, targets }, proofs)?;
+    Ok(proven.winner.and_then(|index| proofs.get(index)))
+}
+
 pub(super) fn check_proof(
     chain: &Chain,
     round: &Round,

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! 1. Nothing depends on a clock, on entropy or on the order of a hash map: the same calls give
-//!    the same answers.
+//!    the same answers. On the time that the caller tells only [`Latency`] and [`Note`]s depend.
 //! 2. Count and bytes never exceed the [`Limits`], nor does what is remembered of the ended.
 //! 3. A sender's transactions are handed out in sequence from the account's, without a gap, and
 //!    all that are pending together cost no more than the balance at the tip: the next block
@@ -30,6 +30,8 @@ mod error;
 mod finished;
 mod index;
 pub mod journal;
+mod latency;
+mod notes;
 mod queue;
 mod rate;
 #[cfg(test)]
@@ -42,12 +44,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{deferred::Restored, error::PoolError, rate::FeeRate};
+pub use self::{
+    deferred::Restored,
+    error::PoolError,
+    latency::{Latency, LatencyClass},
+    notes::{NOTES_MAX, NOTES_PER_SECOND, Note},
+    rate::FeeRate,
+};
 use self::{
     deferred::{Deferred, place_of},
     error::{End, Rejection},
     finished::Finished,
     index::{Head, Index, Sender},
+    notes::Notes,
     queue::{Pending, Queue},
 };
 use crate::{
@@ -55,7 +64,7 @@ use crate::{
     commitment::Account,
     ledger::{CheckedBlock, State},
     transaction::{CheckedTransaction, TransactionId},
-    units::{Amount, Height},
+    units::{Amount, Height, Millis},
 };
 
 /// Senders passed over in one [`Mempool::take`] because their next one does not fit.
@@ -135,6 +144,29 @@ pub enum Status {
     },
 }
 
+impl Status {
+    /// The name of the state, as JSON has it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Rejected { .. } => "rejected",
+            Self::Expired { .. } => "expired",
+        }
+    }
+
+    /// Height of the block it is in, was handed out for, or missed last.
+    pub const fn height(&self) -> Option<Height> {
+        match self {
+            Self::Unconfirmed { height }
+            | Self::Confirmed { height }
+            | Self::Expired { height } => Some(*height),
+            Self::Submitted | Self::Rejected { .. } => None,
+        }
+    }
+}
+
 impl From<&End> for Status {
     fn from(end: &End) -> Self {
         match end {
@@ -165,6 +197,9 @@ pub struct Counts {
     pub expired: u64,
     /// Finished transactions remembered.
     pub finished: u64,
+    /// Transactions taken in since the start, without those of a journal.
+    #[serde(default)]
+    pub added: u64,
 }
 
 /// Transactions that are to be confirmed.
@@ -179,6 +214,10 @@ pub struct Mempool {
     /// The height the next block to follow should have.
     next: Height,
     arrivals: u64,
+    added: u64,
+    now: Millis,
+    latency: Latency,
+    notes: Notes,
 }
 
 impl Mempool {
@@ -193,7 +232,16 @@ impl Mempool {
             tip: None,
             next: Height(0),
             arrivals: 0,
+            added: 0,
+            now: Millis(0),
+            latency: Latency::default(),
+            notes: Notes::default(),
         }
+    }
+
+    /// Says what time it is, for figures alone; whoever never does has none of them.
+    pub fn tell_time(&mut self, now: Millis) {
+        self.now = now;
     }
 
     /// The limits.
@@ -220,6 +268,7 @@ impl Mempool {
             return Ok(Inserted::Duplicate(status));
         }
         let evicted = self.take_in(transaction, state)?;
+        self.added = self.added.saturating_add(1);
         let evicted = evicted.iter().map(|pending| pending.transaction.id()).collect();
         Ok(Inserted::Added { evicted })
     }
@@ -303,7 +352,9 @@ impl Mempool {
         let (rate, arrival) = (FeeRate::of(&transaction), self.arrivals);
         self.arrivals = self.arrivals.saturating_add(1);
         self.senders.entry(address).or_insert_with(|| Sender::new(base));
-        let replaced = self.attach(&Pending { transaction, rate, arrival, handed: None });
+        let (since, note) = (self.now, self.notes.make(&transaction, self.now));
+        let newcomer = Pending { transaction, rate, arrival, since, note, handed: None };
+        let replaced = self.attach(&newcomer);
         let mut evicted = self.shrink();
         // Without the newcomer the limits are kept, so it is the last one if it is among them.
         let newcomer = evicted.pop_if(|last| last.transaction.id() == id);
@@ -313,6 +364,7 @@ impl Mempool {
                 self.attach(pending);
             }
             self.drop_if_empty(address);
+            self.notes.withdraw(note);
             return Err(error);
         }
         if let Some(replaced) = replaced {
@@ -387,6 +439,9 @@ impl Mempool {
             return None;
         };
         room.bytes = bytes;
+        if let Some(note) = self.notes.of(next.note) {
+            note.unconfirmed = Some(self.now);
+        }
         self.index.hand(room.height, head.sender);
         self.change(head.sender, |queue| queue.hand(room.height))?
     }
@@ -426,13 +481,23 @@ impl Mempool {
         let passed = self.change(address, |queue| queue.set_base(account.sequence));
         for pending in passed.into_iter().flatten() {
             self.index.remove(&pending);
-            if !included.contains(&pending.transaction.id()) {
+            if included.contains(&pending.transaction.id()) {
+                self.measure(&pending);
+            } else {
                 let sequence = pending.sequence();
                 self.reject(&pending, Rejection::SequenceUsed { sequence });
             }
         }
         self.drop_unfunded(address, account.balance);
         self.drop_if_empty(address);
+    }
+
+    /// Counts how long one took that the ledger has now.
+    fn measure(&mut self, pending: &Pending) {
+        self.latency.add(self.now.since(pending.since));
+        if let Some(note) = self.notes.of(pending.note) {
+            note.confirmed = Some(self.now);
+        }
     }
 
     /// Rejects a sender's last ones until the others are paid for.
@@ -547,7 +612,19 @@ impl Mempool {
             rejected: totals.rejected,
             expired: totals.expired,
             finished: self.finished.len() as u64,
+            added: self.added,
         }
+    }
+
+    /// How long transactions took until the ledger had them; those of a journal count from when they
+    /// were taken in again.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// Some of the transactions that came lately, newest first.
+    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter()
     }
 }
 

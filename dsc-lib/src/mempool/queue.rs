@@ -12,10 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use super::FeeRate;
+use super::{FeeRate, notes::Number};
 use crate::{
     transaction::CheckedTransaction,
-    units::{Amount, Height},
+    units::{Amount, Height, Millis},
 };
 
 /// A transaction in the pool.
@@ -25,6 +25,10 @@ pub(super) struct Pending {
     pub(super) rate: FeeRate,
     /// Grows with every transaction taken.
     pub(super) arrival: u64,
+    /// When it came.
+    pub(super) since: Millis,
+    /// The note of it, if there is one.
+    pub(super) note: Option<Number>,
     /// The height of the block it was handed out for.
     pub(super) handed: Option<Height>,
 }

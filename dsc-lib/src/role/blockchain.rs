@@ -8,22 +8,26 @@
 //! 4. Checking and storing a block need nothing of the role: [`Submission`] owns what they take, so
 //!    questions are answered meanwhile.
 
+mod audit;
 mod confirmed;
 mod equivocation;
+mod summary;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::confirmed::Recent;
 pub use self::{
+    audit::{Audit, Auditing},
     confirmed::{CONFIRMED_MAX, Confirmed, ConfirmedList, confirmed},
     equivocation::{
         EQUIVOCATIONS_MAX, EQUIVOCATIONS_PER_KEY_MAX, Equivocation, EquivocationFault, Evidence,
         EvidenceError,
     },
+    summary::{SUMMARIES_MAX, Summary, Winner, summaries},
 };
+use self::{confirmed::Recent, summary::Summaries};
 
 use super::Refusal;
 use crate::{
@@ -53,6 +57,9 @@ pub struct Info {
     pub chain: Digest,
     /// Name of the network.
     pub network: String,
+    /// Whether it is a development network.
+    #[serde(default)]
+    pub development: bool,
     /// Height of the tip; nothing before the first block.
     pub height: Option<Height>,
     /// Hash of the tip, or of the genesis.
@@ -248,7 +255,15 @@ pub struct Stored {
     accepted: Accepted,
     /// Nothing if it was on the ledger before.
     block: Option<Arc<CheckedBlock>>,
-    fresh: Option<(Persisted, Arc<Confirmed>)>,
+    fresh: Option<Fresh>,
+}
+
+/// What the role is told of a block that is new.
+#[derive(Debug)]
+struct Fresh {
+    persisted: Persisted,
+    confirmed: Arc<Confirmed>,
+    summary: Arc<Summary>,
 }
 
 impl<B: AsRef<[u8]>> Submission<B> {
@@ -273,7 +288,8 @@ impl<B: AsRef<[u8]>> Submission<B> {
         };
         let persisted = archive.persist(&block)?;
         let confirmed = Arc::new(Confirmed::of_checked(&block));
-        let fresh = Some((persisted, confirmed));
+        let summary = Arc::new(Summary::of_checked(&block, state.chain()));
+        let fresh = Some(Fresh { persisted, confirmed, summary });
         Ok(Stored { accepted, block: Some(block), fresh })
     }
 }
@@ -304,6 +320,7 @@ fn refused(
 pub struct Blockchain {
     ledger: Ledger,
     recent: Recent,
+    summaries: Summaries,
     evidence: Arc<Evidence>,
 }
 
@@ -315,7 +332,8 @@ impl Blockchain {
 
     /// Serves this ledger, and adds to this evidence.
     pub fn with_evidence(ledger: Ledger, evidence: Evidence) -> Self {
-        Self { ledger, recent: Recent::default(), evidence: Arc::new(evidence) }
+        let (recent, summaries) = (Recent::default(), Summaries::default());
+        Self { ledger, recent, summaries, evidence: Arc::new(evidence) }
     }
 
     /// Equivocations that were seen.
@@ -339,6 +357,7 @@ impl Blockchain {
         Ok(Info {
             chain: state.chain().hash(),
             network: state.chain().network(),
+            development: state.chain().genesis().development,
             height: state.height(),
             tip: tip.hash,
             time: tip.time,
@@ -376,11 +395,12 @@ impl Blockchain {
     ///
     /// [`SubmitError`] if another block was stored in between; nothing has changed then.
     pub fn finish(&mut self, stored: &mut Stored) -> Result<Accepted, SubmitError> {
-        if let Some((persisted, confirmed)) = stored.fresh.take()
+        if let Some(Fresh { persisted, confirmed, summary }) = stored.fresh.take()
             && let Some(block) = &stored.block
         {
             self.ledger.advance(block, persisted)?;
             self.recent.push(confirmed);
+            self.summaries.push(summary);
         }
         Ok(stored.accepted)
     }
@@ -403,6 +423,18 @@ impl Blockchain {
     /// is not.
     pub fn recent(&self, from: Height) -> Vec<Arc<Confirmed>> {
         self.recent.from(from)
+    }
+
+    /// The newest blocks below a height at a glance, as far as they are still in RAM; [`summaries`]
+    /// adds what is not.
+    pub fn recent_summaries(&self, before: Height, max: usize) -> Vec<Arc<Summary>> {
+        self.summaries.below(before, max)
+    }
+
+    /// Whether the balances add up, as of now: to be found out without the role.
+    pub fn audit(&self) -> Auditing {
+        let (state, balances) = (self.ledger.state(), self.ledger.balances());
+        Auditing { height: state.height(), issued: state.supply(), balances }
     }
 
     /// All balances and the tip they belong to, encoded.

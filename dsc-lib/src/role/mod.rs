@@ -98,6 +98,15 @@ pub enum Call {
     SubmitBlock(Arc<Vec<u8>>),
     /// To the blockchain server: where it stands.
     ChainInfo,
+    /// To the blockchain server: the newest blocks below a height at a glance.
+    Summaries {
+        /// The height.
+        before: Height,
+        /// Most blocks wanted.
+        max: usize,
+    },
+    /// To the blockchain server: whether the balances add up.
+    Audit,
     /// To the blockchain server: a transaction's place and the proof of it.
     Inclusion(TransactionId),
     /// To the pool: transactions to hold until they are in a block.
@@ -110,6 +119,8 @@ pub enum Call {
     NextSequence(Address),
     /// To the pool: how much it holds.
     PoolCounts,
+    /// To the pool: what there is to see.
+    PoolActivity,
     /// To the metronome: another round than this; it may wait until one opens.
     Round {
         /// The height of the round known already.
@@ -137,6 +148,10 @@ pub enum Answer {
     BlockAccepted(blockchain::Accepted),
     /// Where the blockchain server stands.
     ChainInfo(Box<blockchain::Info>),
+    /// Blocks at a glance, newest first.
+    Summaries(Vec<blockchain::Summary>),
+    /// What the last audit found; nothing if none has ended yet.
+    Audit(Option<blockchain::Audit>),
     /// A transaction's place and the proof of it, if it is on the ledger.
     Inclusion(Option<Box<blockchain::Inclusion>>),
     /// One outcome per transaction.
@@ -149,6 +164,8 @@ pub enum Answer {
     NextSequence(pool::NextSequence),
     /// How much the pool holds.
     PoolCounts(mempool::Counts),
+    /// What there is to see of the pool.
+    PoolActivity(Box<pool::Activity>),
     /// The open round, if it is a newer one than was known.
     Round(Option<metronome::OpenRound>),
     /// What became of the proof that was handed in.

@@ -16,7 +16,9 @@ use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
     genesis::Chain,
-    mempool::{Counts, Inserted, Limits, Mempool, Restored, Status, journal::Journal},
+    mempool::{
+        Counts, Inserted, Latency, Limits, Mempool, Note, Restored, Status, journal::Journal,
+    },
     transaction::{CheckedTransaction, Transaction, TransactionId},
     units::{Height, Millis},
 };
@@ -106,6 +108,30 @@ pub struct NextSequence {
     pub height: Height,
 }
 
+/// What a pool tells those who look on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// How much is held.
+    pub counts: Counts,
+    /// How long transactions took until the ledger had them.
+    pub latency: Latency,
+    /// The last block that was followed.
+    pub height: Option<Height>,
+    /// What went wrong with the blockchain server last, if it is not mended.
+    pub fault: Option<String>,
+    /// Some of the transactions that came lately, newest first.
+    pub recent: Vec<RecentTransaction>,
+}
+
+/// A transaction that came lately, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentTransaction {
+    /// What was noted of it.
+    pub note: Note,
+    /// How it stands; nothing if the pool does not remember it.
+    pub status: Option<Status>,
+}
+
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
@@ -130,6 +156,11 @@ impl Pool {
     /// What went wrong with the blockchain server last, if it is not mended.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
+    }
+
+    /// Says what time it is, for figures alone.
+    pub fn tell_time(&mut self, now: Millis) {
+        self.mempool.tell_time(now);
     }
 
     /// Holds a checked transaction.
@@ -216,6 +247,31 @@ impl Pool {
         self.mempool.counts()
     }
 
+    /// How long transactions took until the ledger had them.
+    pub fn latency(&self) -> &Latency {
+        self.mempool.latency()
+    }
+
+    /// What was noted of a transaction, if it came lately and was not one of too many.
+    pub fn note(&self, id: &TransactionId) -> Option<&Note> {
+        self.mempool.notes().find(|note| note.id == *id)
+    }
+
+    /// What there is to see.
+    pub fn activity(&self) -> Activity {
+        let recent = self
+            .mempool
+            .notes()
+            .map(|note| RecentTransaction { note: *note, status: self.mempool.status(&note.id) });
+        Activity {
+            counts: self.counts(),
+            latency: self.latency().clone(),
+            height: self.replica.state().height(),
+            fault: self.fault.clone(),
+            recent: recent.collect(),
+        }
+    }
+
     fn fail(&mut self, now: Millis, fault: String) {
         self.fault = Some(fault);
         self.wake_at = now.plus(RETRY_PAUSE);
@@ -257,6 +313,7 @@ impl Active for Pool {
         match self.replica.finish(done) {
             Ok(block) => {
                 self.fault = None;
+                self.mempool.tell_time(now);
                 if let Some(block) = block {
                     self.mempool.advance(&block, self.replica.state());
                 }

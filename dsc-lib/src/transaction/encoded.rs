@@ -75,11 +75,11 @@ impl Encoded {
         Height(self.number(EXPIRES_AT))
     }
 
-    pub(super) fn fee(&self) -> Amount {
+    pub(crate) fn fee(&self) -> Amount {
         Amount::from_units(self.number(FEE_AT))
     }
 
-    pub(super) fn payments(&self) -> impl ExactSizeIterator<Item = Payment> + '_ {
+    pub(crate) fn payments(&self) -> impl ExactSizeIterator<Item = Payment> + '_ {
         let end = self.memo_at().saturating_sub(8);
         let payments = self.0.get(PAYMENTS_AT..end).unwrap_or_default();
         payments.chunks_exact(PAYMENT_BYTES).map(read_payment)

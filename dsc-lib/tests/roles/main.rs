@@ -304,7 +304,7 @@ fn a_monitor_shows_who_is_silent_and_no_old_figures_for_them() {
     let mut monitor = Monitor::new(Millis(1000));
     let blockchain = Blockchain::new(Ledger::in_memory(testing::chain()));
     let info = Answer::ChainInfo(Box::new(blockchain.info().unwrap()));
-    let answers = [Ok(info), lost(), Ok(Answer::PoolStatus(None))];
+    let answers = [Ok(info), Ok(Answer::Audit(None)), lost(), Ok(Answer::PoolStatus(None))];
     for answer in answers {
         assert!(matches!(monitor.next(START), Next::Call(_)));
         monitor.answer(START, answer);

@@ -70,6 +70,8 @@ pub(crate) fn server_of(call: &Call) -> Node {
         | Call::Blocks { .. }
         | Call::SubmitBlock(_)
         | Call::ChainInfo
+        | Call::Summaries { .. }
+        | Call::Audit
         | Call::Inclusion(_) => Node::Blockchain,
         Call::Round { .. } | Call::HandIn(_) | Call::MetronomeStatus => Node::Metronome,
         _ => Node::Pool,
@@ -198,6 +200,9 @@ impl fmt::Display for BriefAnswer<'_> {
             Answer::Inclusion(found) => {
                 let header = found.as_ref().map(|found| found.header.height);
                 write!(f, "Inclusion {header:?} {:?}", found.as_ref().map(|found| found.tip))
+            }
+            Answer::PoolActivity(activity) => {
+                write!(f, "PoolActivity {:?} {:?}", activity.height, activity.counts)
             }
             Answer::MetronomeStatus(status) => {
                 let round = status.round.as_ref().map(|round| round.height);

@@ -198,6 +198,12 @@ impl Describe for bool {
     }
 }
 
+impl Describe for f64 {
+    fn bare(_: &mut Schemas) -> Value {
+        json!({ "type": "number" })
+    }
+}
+
 impl Describe for String {
     fn bare(_: &mut Schemas) -> Value {
         json!({ "type": "string" })

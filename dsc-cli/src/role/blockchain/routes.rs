@@ -2,14 +2,14 @@
 
 use dsc_lib::{
     hash::Digest,
-    role::blockchain::{Accepted, Equivocation, Inclusion, Info},
+    role::blockchain::{Accepted, Audit, Equivocation, Inclusion, Info, Summary},
 };
 
-use super::{AccountView, From, Page, Server};
+use super::{AccountView, Below, From, Page, Part, Record, Server};
 use crate::{
     http::openapi::{Group, Operation, Outline, Routes, describe},
     role::{
-        describe::BlockName,
+        describe::{BlockName, Hex},
         view::{BlockView, EventView, LocatedView},
     },
 };
@@ -46,6 +46,9 @@ fn chain() -> Routes<Server> {
         .get("/v1/info", super::info, info())
         .get("/v1/genesis", super::chain_genesis, crate::role::openapi::genesis())
         .get("/v1/snapshot", super::snapshot, snapshot())
+        .get("/v1/summaries", super::summaries, summaries())
+        .get("/v1/audit", super::audit, audit())
+        .get("/v1/transactions/{id}/record", super::record, record())
         .get("/v1/blocks/{which}", super::block, block())
         .get("/v1/blocks/{which}/raw", super::raw_block, raw_block())
         .get("/v1/transactions/{id}", super::transaction, transaction())
@@ -74,8 +77,29 @@ fn snapshot() -> Operation {
         .binary("A snapshot: header and proofs of the tip, and every account.")
 }
 
+fn summaries() -> Operation {
+    reading("summaries", "Blocks at a glance")
+        .about("Newest first. Fewer than asked for are answered if older ones are large.")
+        .query::<Below>()
+        .json::<Vec<Summary>>("The blocks below a height.")
+}
+
+fn audit() -> Operation {
+    Operation::new("audit", "Whether the balances add up")
+        .about(
+            "Adds up every balance on disk and compares the sum with the coins issued, beside the \
+             blocks that come meanwhile. Answers what was found last, and begins again if that is old.",
+        )
+        .json::<Option<Audit>>("What was found last; null while the first one is not done.")
+}
+
+fn record() -> Operation {
+    one_transaction("record", "A transaction with its place and time")
+        .json::<Record>("Its bytes, and its block.")
+}
+
 fn block() -> Operation {
-    one_block("block", "A block").json::<BlockView>("The block.")
+    one_block("block", "A block").query::<Part>().json::<BlockView>("The block.")
 }
 
 fn raw_block() -> Operation {
@@ -156,6 +180,24 @@ fn submit() -> Operation {
 describe! { asked From as "From": "Which blocks." {
     from: "The first height wanted.",
     wait: "How long to wait for it; more than 10,000 counts as 10,000, nothing as 0.",
+}}
+
+describe! { asked Below as "Below": "Which blocks." {
+    before: "Only those below this height; nothing: from the tip on.",
+    limit: "Most blocks wanted: 50 if not given, 100 at most.",
+}}
+
+describe! { asked Part as "Part": "How much of the block." {
+    limit: "Only so many of its transactions, the first ones; all if not given.",
+}}
+
+describe! { answered Record as "Record": "A transaction on the ledger." {
+    height: "Height of its block.",
+    index: "Its place in the block, from 0.",
+    block_hash: "Hash of its block.",
+    block_time: "Time of its block.",
+    tip: "Height of the tip.",
+    transaction as Hex: "The canonical encoding, in hexadecimal.",
 }}
 
 describe! { asked Page as "Page": "A page of a history." {

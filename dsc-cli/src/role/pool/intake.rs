@@ -34,6 +34,7 @@ use dsc_lib::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
+    clock::Time,
     crash::{self, Point},
     exit::Failure,
     http::Problem,
@@ -228,13 +229,14 @@ fn hold(holder: &Holder, rounds: &Receiver<Vec<Judged>>) {
 pub(super) struct Holder {
     pool: Arc<Shared<Pool>>,
     journal: Mutex<Journal>,
+    time: Time,
     /// Held, and not in the journal yet: an append failed.
     unsynced: Mutex<Vec<Arc<CheckedTransaction>>>,
 }
 
 impl Holder {
-    pub(super) fn new(pool: Arc<Shared<Pool>>, journal: Journal) -> Self {
-        Self { pool, journal: Mutex::new(journal), unsynced: Mutex::default() }
+    pub(super) fn new(pool: Arc<Shared<Pool>>, journal: Journal, time: Time) -> Self {
+        Self { pool, journal: Mutex::new(journal), time, unsynced: Mutex::default() }
     }
 
     pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -251,6 +253,7 @@ impl Holder {
     pub(super) fn hold(&self, batches: Vec<Vec<Verdict>>) -> Result<Vec<Vec<Outcome>>, Problem> {
         let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pool = self.pool.lock();
+        pool.tell_time(self.time.now());
         // What is on the ledger by now needs no journal: a disk that stays full does not fill memory.
         unsynced.retain(|transaction| pool.find(&transaction.id()).is_some());
         let outcomes = batches

@@ -19,10 +19,10 @@ use dsc_lib::{
     address::Address,
     codec,
     keys::SecretKey,
-    mempool::{Counts, Status, journal::Journal},
-    role::pool::{NextSequence, Outcome, Pool, RestoredCounts},
+    mempool::{Counts, Latency, Note, Status, journal::Journal},
+    role::pool::{Activity, NextSequence, Outcome, Pool, RestoredCounts},
     transaction::{Draft, Encoded, Memo, Payment, Payments},
-    units::{Amount, Height},
+    units::{Amount, Height, Millis},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +33,11 @@ use super::{
     refused,
 };
 use crate::{
+    clock::Time,
     crash::{self, Point},
     exit::Failure,
     http::{Check, Json, Limits, Problem, Room, Site, Token},
-    metrics::{self, Sort},
+    metrics::{self, Sort, seconds_of},
     shutdown::Shutdown,
 };
 
@@ -64,10 +65,11 @@ impl Server {
         folder: &Path,
         faucet: Option<SecretKey>,
         intake_bytes_max: usize,
+        time: &Time,
     ) -> Result<Arc<Self>, Failure> {
         let opened = journal::open(folder);
         let journal = opened.map_err(|error| Failure::file("open", folder, &error))?;
-        Self::start(pool, journal, faucet, intake_bytes_max)
+        Self::start(pool, journal, faucet, intake_bytes_max, time)
     }
 
     /// A pool with a journal that is open.
@@ -76,11 +78,12 @@ impl Server {
         journal: Journal,
         faucet: Option<SecretKey>,
         intake_bytes_max: usize,
+        time: &Time,
     ) -> Result<Arc<Self>, Failure> {
         let restored = AtomicBool::new(false);
         let chain = pool.replica().state().chain().clone();
         let shared = Shared::new(pool);
-        let holder = Arc::new(Holder::new(shared.clone(), journal));
+        let holder = Arc::new(Holder::new(shared.clone(), journal, time.clone()));
         let intake = Intake::start(chain, holder.clone(), intake_bytes_max)?;
         Ok(Arc::new(Self { shared, holder, intake, restored, faucet }))
     }
@@ -174,15 +177,18 @@ fn checks(server: &Server) -> Vec<Check> {
 }
 
 fn write_figures(server: &Server, text: &mut String) {
-    let counts = server.shared.lock().counts();
+    let pool = server.shared.lock();
+    let (counts, latency) = (pool.counts(), pool.latency().clone());
+    drop(pool);
     metrics::family(text, "dsc_pool_transactions", Sort::Gauge, "Transactions that are held.");
     let held = [("submitted", counts.submitted), ("unconfirmed", counts.unconfirmed)];
     for (state, count) in held {
         metrics::sample(text, "dsc_pool_transactions", &[("state", state)], count);
     }
-    let about = "Transactions that ended since the pool was started, by how.";
+    let about = "Transactions since the pool was started: taken in, and ended, by how.";
     metrics::family(text, "dsc_transactions_total", Sort::Counter, about);
     let ends = [
+        ("submitted", counts.added),
         ("confirmed", counts.confirmed),
         ("rejected", counts.rejected),
         ("expired", counts.expired),
@@ -190,6 +196,27 @@ fn write_figures(server: &Server, text: &mut String) {
     for (state, count) in ends {
         metrics::sample(text, "dsc_transactions_total", &[("state", state)], count);
     }
+    write_confirmations(&latency, text);
+}
+
+/// The bounds of the classes of `dsc_tx_confirmation_seconds`, in milliseconds; each is one of a
+/// [`Latency`].
+const CONFIRMATION_BOUNDS: [u64; 17] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 31_500, 63_000, 125_000,
+    250_000, 500_000, 1_000_000,
+];
+
+fn write_confirmations(latency: &Latency, text: &mut String) {
+    let (name, bucket) = ("dsc_tx_confirmation_seconds", "dsc_tx_confirmation_seconds_bucket");
+    let about = "From the submission of a transaction to this pool until it was on the ledger.";
+    metrics::family(text, name, Sort::Histogram, about);
+    for bound in CONFIRMATION_BOUNDS {
+        let (end, count) = (seconds_of(bound), latency.count_within(Millis(bound)));
+        metrics::sample(text, bucket, &[("le", &end)], count);
+    }
+    metrics::sample(text, bucket, &[("le", "+Inf")], latency.count());
+    metrics::sample(text, &format!("{name}_sum"), &[], seconds_of(latency.sum().0));
+    metrics::sample(text, &format!("{name}_count"), &[], latency.count());
 }
 
 async fn chain_genesis(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
@@ -231,6 +258,54 @@ async fn next_sequence(
 
 async fn counts(State(server): State<Arc<Server>>) -> Result<Json<Counts>, Problem> {
     server.shared.clone().with(|pool| pool.counts()).await.map(Json)
+}
+
+async fn activity(State(server): State<Arc<Server>>) -> Result<Json<Activity>, Problem> {
+    server.shared.clone().with(|pool| pool.activity()).await.map(Json)
+}
+
+/// All that a pool knows of a transaction.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HeldRecord {
+    pub(crate) status: Status,
+    pub(crate) note: Option<Note>,
+    #[serde(with = "hex_or_nothing")]
+    pub(crate) transaction: Option<Vec<u8>>,
+}
+
+/// Bytes in hexadecimal, if there are any.
+mod hex_or_nothing {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[allow(clippy::ref_option, reason = "the form that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(hex::encode).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| hex::decode(text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+async fn record(
+    State(server): State<Arc<Server>>,
+    Id(id): Id,
+) -> Result<Json<HeldRecord>, Problem> {
+    server.check_followed()?;
+    let look = move |pool: &mut Pool| {
+        let status = pool.status(&id)?;
+        let transaction = pool.find(&id).map(|held| held.bytes().to_vec());
+        Some(HeldRecord { status, note: pool.note(&id).copied(), transaction })
+    };
+    let found = server.shared.clone().with(look).await?;
+    let missing = || Problem::not_found("not-found", format_args!("the pool knows no {id}"));
+    found.map(Json).ok_or_else(missing)
 }
 
 /// What a faucet is asked for.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use dsc_lib::{
     hash::Digest,
     mempool::{Counts, Status},
-    role::pool::{NextSequence, Outcome},
+    role::pool::{Activity, NextSequence, Outcome},
 };
 use serde_json::{Value, json};
 
 use super::{
-    FaucetBody, Server, Wanted,
+    FaucetBody, HeldRecord, Server, Wanted,
     submission::{self, Brief, Rejected},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         Describe, Field, Group, Operation, Outline, Routes, Schemas, answered, describe,
     },
     role::{
-        describe::{AnyAddress, rejected},
+        describe::{AnyAddress, Hex, rejected},
         openapi::{genesis, of_address},
     },
 };
@@ -33,6 +33,8 @@ pub(crate) fn outline() -> Outline<Arc<Server>> {
     let quick = Routes::new()
         .get("/v1/genesis", super::chain_genesis, genesis())
         .get("/v1/transactions/{id}", super::status, status())
+        .get("/v1/transactions/{id}/record", super::record, record())
+        .get("/v1/activity", super::activity, activity())
         .get("/v1/pending", super::take, pending())
         .get("/v1/accounts/{address}", super::next_sequence, next_sequence())
         .get("/v1/counts", super::counts, counts());
@@ -44,10 +46,25 @@ pub(crate) fn outline() -> Outline<Arc<Server>> {
         .add(Group::Admin, admin)
 }
 
+fn activity() -> Operation {
+    Operation::new("activity", "What there is to see").json::<Activity>(
+        "How much is held, how long transactions took to be confirmed, and some that came lately: of \
+         each second the first few.",
+    )
+}
+
 fn status() -> Operation {
-    Operation::new("status", "Where a transaction is on its way")
+    of_transaction("status", "Where a transaction is on its way").json::<Status>("How it stands.")
+}
+
+fn record() -> Operation {
+    of_transaction("record", "All that is known of a transaction")
+        .json::<HeldRecord>("How it stands, when, and its content while it is held.")
+}
+
+fn of_transaction(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
         .path::<Digest>("id", "Id of the transaction.")
-        .json::<Status>("How it stands.")
         .fault(NOT_READY.0, NOT_READY.1, NOT_READY.2)
         .fault(400, "invalid-id", "the id is not 64 hexadecimal digits")
         .fault(400, "invalid-path", "the path is not UTF-8")
@@ -130,6 +147,12 @@ impl Describe for Rejected {
         })
     }
 }
+
+describe! { answered HeldRecord as "HeldRecord": "All that a pool knows of a transaction." {
+    status: "How it stands.",
+    note: "What was noted of it; null if it came long ago, or among too many.",
+    transaction as Option<Hex>: "The canonical encoding, in hexadecimal; null once it has ended.",
+}}
 
 describe! { asked Wanted as "Wanted": "Which block." {
     height: "Height of the block that they are for.",

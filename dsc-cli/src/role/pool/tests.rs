@@ -26,7 +26,7 @@ fn encoded(sequence: u64) -> Encoded {
 fn opened(disk: &(impl Disk + Clone + 'static)) -> Arc<Server> {
     let pool = Pool::new(chain(), mempool::Limits::default());
     let journal = Journal::open(Arc::new(disk.clone())).unwrap();
-    Server::start(pool, journal, None, 1 << 20).unwrap()
+    Server::start(pool, journal, None, 1 << 20, &Time::default()).unwrap()
 }
 
 /// Lets a pool follow a ledger that has no block yet.

@@ -9,7 +9,7 @@ use dsc_lib::{
     ledger::{Ledger, Maintained, OpenError, OpenOptions, StoreError},
     role::{
         Answer, Call, Lost, Refusal,
-        blockchain::{Blockchain, Evidence, EvidenceError, Stored, SubmitError},
+        blockchain::{Blockchain, Evidence, EvidenceError, Stored, SubmitError, summaries},
     },
     units::Millis,
 };
@@ -98,6 +98,12 @@ impl World {
             Call::Snapshot => server.snapshot().map(Answer::Snapshot),
             Call::Blocks { from, .. } => server.blocks(*from).map(Answer::Blocks),
             Call::ChainInfo => server.info().map(|info| Answer::ChainInfo(Box::new(info))),
+            Call::Summaries { before, max } => {
+                let recent = server.recent_summaries(*before, *max);
+                let (archive, chain) = (server.archive(), server.ledger().state().chain());
+                summaries(archive, chain, &recent, *before, *max).map(Answer::Summaries)
+            }
+            Call::Audit => server.audit().run().map(|found| Answer::Audit(Some(found))),
             Call::Inclusion(id) => {
                 server.inclusion(id).map(|found| Answer::Inclusion(found.map(Box::new)))
             }

@@ -80,7 +80,7 @@ impl World {
             }
             Call::PoolStatus(id) => Answer::PoolStatus(pool.status(id)),
             Call::NextSequence(address) => Answer::NextSequence(pool.next_sequence(address)),
-            Call::PoolCounts => Answer::PoolCounts(pool.counts()),
+            Call::PoolActivity => Answer::PoolActivity(Box::new(pool.activity())),
             // One that has not followed the ledger would judge by balances of long ago.
             Call::SubmitTransactions(_) => return Err(Lost::new("the pool is not ready")),
             other => panic!("{other:?} is not for the pool"),
