@@ -46,7 +46,10 @@ export class Rates {
 /** A figure of something that does not happen in every sample: no gap where nothing happened. */
 const latency = (sample, field) =>
   sample.latency?.[field] ?? (sample.transactions === null ? null : undefined);
-const seconds = (value) => span(value * 1_000);
+/** Validators report whole milliseconds. */
+const PROOF_SECONDS_MIN = 0.001;
+const seconds = (value) =>
+  (value > PROOF_SECONDS_MIN ? span(value * 1_000) : "\u2264 1 ms");
 const perProof = (field) => PROOFS.map((proof, place) => ({
   name: proof, color: `--${proof}`, dash: [[], [8, 4], [2, 3]][place],
   value: (sample) => sample[field]?.[proof] ?? null,
@@ -79,11 +82,11 @@ const charts = (rates) => [
     ],
   },
   {
-    id: "proofs", title: "Time to a proof", format: seconds, log: true,
+    id: "proofs", title: "Time to a proof", format: seconds, log: PROOF_SECONDS_MIN,
     note: "Mean of the validators of an engine in a round.", lines: perProof("proof_seconds"),
   },
   {
-    id: "difficulty", title: "Difficulty", format: short, log: true,
+    id: "difficulty", title: "Difficulty", format: short, log: 1,
     note: "Tries that a proof takes on average.", lines: perProof("difficulty"),
   },
 ];

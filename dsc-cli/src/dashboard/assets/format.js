@@ -30,6 +30,9 @@ export function amount(text) {
   return `${parts[1]}${whole}${parts[3] ?? ""}`;
 }
 
+/** A decimal text as above, cut after two decimals where there is little room. */
+export const rounded = (text) => amount(text).replace(/(\.\d\d)\d+$/, "$1");
+
 /** A decimal text as an integer of the smallest unit. */
 export function units(text) {
   const parts = /^(\d+)(?:\.(\d{1,8}))?$/.exec(text ?? "");

@@ -21,7 +21,7 @@ function color(name) {
 }
 
 export class Plot {
-  constructor({ id, title, note, format, lines, log = false, ticks = false, whole = false }, signal) {
+  constructor({ id, title, note, format, lines, log = null, ticks = false, whole = false }, signal) {
     Object.assign(this, { id, format, lines, log, ticks, whole, colors: new Map() });
     this.data = null;
     this.canvas = el("div", { class: "canvas", role: "img", "aria-labelledby": `${id}-title`,
@@ -80,9 +80,9 @@ export class Plot {
     this.fill();
   }
 
-  /** A logarithmic scale has no place for zero. */
+  /** A logarithmic scale has no place for zero: it begins at the least value told apart. */
   positive(value) {
-    return this.log && value !== undefined && !(value > 0) ? null : value;
+    return this.log && typeof value === "number" ? Math.max(value, this.log) : value;
   }
 
   draw() {

@@ -1,7 +1,7 @@
 // The newest blocks side by side, and before them the one that is being made.
 
 import { el, keyed, setAttribute, setText } from "./dom.js";
-import { ago, amount, count, counted, UNKNOWN } from "./format.js";
+import { ago, count, counted, rounded, UNKNOWN } from "./format.js";
 import { links } from "./api.js";
 
 const MOVES = new Map([["ArrowLeft", -1], ["ArrowRight", 1], ["Home", -Infinity], ["End", Infinity]]);
@@ -73,7 +73,7 @@ function make(block) {
     el("a", { class: `block ${winner}${hollow}`, href: links.block(block.height) },
       el("strong", {}, count(block.height)),
       el("span", {}, content),
-      el("span", { class: "sum" }, `${amount(block.amount)} coins`),
+      el("span", { class: "sum" }, `${rounded(block.amount)} coins`),
       el("span", { class: "winner" }, proof),
       el("time", { datetime: new Date(block.time).toISOString() })));
 }

@@ -7,6 +7,8 @@ import { paged } from "./paging.js";
 import { addressLink, badge, blockLink } from "./transactions.js";
 
 const FINAL = ["confirmed", "rejected", "expired"];
+/** How a sealed memo begins; no text begins so. */
+const SEALED = "93647363";
 const STEPS = new Map([
   ["submitted", "The pool took it and keeps it."],
   ["unconfirmed", "The metronome has it for the next block."],
@@ -102,8 +104,10 @@ function memo(hex) {
     return null;
   }
   const text = textOf(hex);
+  const what = hex.startsWith(SEALED) ? "Sealed: only the recipient can read it, with `dsc wallet read`."
+    : "Not text; its bytes:";
   return el("section", { class: "panel" }, el("h2", {}, "Memo"),
-    text === null ? el("p", { class: "nothing" }, "Not text; its bytes:") : null,
+    text === null ? el("p", { class: "nothing" }, what) : null,
     el("pre", { class: "memo", tabindex: "0" }, text === null ? hex : visible(text)));
 }
 
