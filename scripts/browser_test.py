@@ -267,10 +267,10 @@ def take_pictures(browser, fleet, folder):
     """Pictures of a chain with traffic, in both themes, on a desk and on a phone."""
     dev = Dev(fleet, "--demo")
     dev.start()
-    identity = dev.ask("wallet", "faucet", dev.accounts[0], "1250.75")["id"]
     folder.mkdir(parents=True, exist_ok=True)
     samples = lambda: answer(f"{dev.url}/v1/history")["samples"]
     poll("minutes of samples", 4 * SHOT_SAMPLES, lambda: len(samples()) >= SHOT_SAMPLES)
+    identity = dev.ask("wallet", "faucet", dev.accounts[0], "1250.75")["id"]
     sizes = {"desktop": {"width": 1100, "height": 1000}, "phone": PHONE}
     for scheme in ("light", "dark"):
         for size, viewport in sizes.items():
