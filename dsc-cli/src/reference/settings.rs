@@ -2,7 +2,7 @@
 
 use super::{
     Page,
-    text::{code, sentence, table},
+    text::{code, plain, sentence, table},
 };
 use crate::config::{keys, variable};
 
@@ -14,7 +14,7 @@ pub(super) fn page() -> Page {
          user's file (`dsc config path` shows where), which beats the default. `dsc config init` \
          writes all of it with comments, `dsc config show --origin` says where each value came \
          from, `dsc config check` reads it all. A key that nobody knows is an error (exit 9). \
-         A path in a file counts from the folder of that file.\n\n",
+         Flags that belong to one call have no key. A path in a file counts from the folder of that file.\n\n",
     );
     for section in sections() {
         let own = keys::KEYS.iter().filter(|key| section_of(key) == section);
@@ -40,9 +40,15 @@ fn row(key: &keys::Key) -> [String; 4] {
     let mut meaning = sentence(key.summary);
     // Every kind refuses an empty value by saying what it takes.
     if let Err(expected) = key.kind.check("") {
-        meaning += &format!(" {}", sentence(&format!("Takes {expected}")));
+        meaning += &format!(" Takes {}.", plain(&expected));
     }
-    [code(short), code(&variable(key.name)), code(key.default), meaning]
+    let global = Some(key.global).filter(|flag| !flag.is_empty());
+    let flags: Vec<_> = key.places.iter().copied().chain(global).map(code).collect();
+    if !flags.is_empty() {
+        meaning += &format!(" Flag: {}.", flags.join(", "));
+    }
+    let default = if key.default.is_empty() { "none".to_owned() } else { code(key.default) };
+    [code(short), code(&variable(key.name)), default, meaning]
 }
 
 /// The exit codes, from the comments of [`crate::exit::Exit`].
