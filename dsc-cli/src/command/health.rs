@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::{
-    config::keys::{self, Kind},
+    config::keys::Kind,
     exit::Failure,
     http::{Client, ClientError},
     output::{Document, note},
 };
 
+/// What a network cannot do without; a monitor is only looked at.
+const SERVERS: [&str; 3] = ["blockchain", "pool", "metronome"];
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Roles to probe [default: all three servers]
-    #[arg(value_parser = ["blockchain", "pool", "metronome"])]
+    #[arg(value_parser = SERVERS)]
     roles: Vec<String>,
     /// Probe whatever role is at this address
     #[arg(long, value_name = "URL", value_parser = parse_url, conflicts_with = "roles")]
@@ -88,12 +91,8 @@ pub(crate) fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String
         return vec![(String::new(), url.clone())];
     }
     let url_of = |role: &str| context.config.text(&format!("{role}.url")).to_owned();
-    let asked = if args.roles.is_empty() {
-        let all = keys::KEYS.iter().filter_map(|key| key.name.strip_suffix(".url"));
-        all.map(str::to_owned).collect()
-    } else {
-        args.roles.clone()
-    };
+    let all = || SERVERS.map(str::to_owned).to_vec();
+    let asked = if args.roles.is_empty() { all() } else { args.roles.clone() };
     asked.into_iter().map(|role| (role.clone(), url_of(&role))).collect()
 }
 
