@@ -113,7 +113,7 @@ fn check_body(
 
 /// Holds what `serde` makes of a value to the schema of its type.
 #[cfg(test)]
-pub(super) fn check_value<T: Describe + Serialize>(value: &T) -> Result<(), String> {
+pub(crate) fn check_value<T: Describe + Serialize>(value: &T) -> Result<(), String> {
     let mut known = openapi::Schemas::default();
     let schema = T::schema(&mut known);
     let all = &known.into_components()["schemas"];

@@ -13,6 +13,8 @@
 )]
 
 mod conform;
+#[cfg(test)]
+pub(crate) use self::conform::check_value;
 
 use std::sync::Arc;
 
