@@ -74,16 +74,27 @@ def test_role(network, role, options, samples):
 
 
 def check_stream(network):
-    """The first event of the stream is a report, and its id is the report's time."""
-    url = network.url("monitor") + STREAM
+    """A newcomer to the stream sees a sample; who names an event it comes after sees the next one."""
+    first = read_event(network, "")
+    check(first["event"] == "sample", f"the first event is {first['event']}")
+    check(json.loads(first["data"])["height"] is not None, "the sample has no height")
+    then = read_event(network, f"?after={first['id']}")
+    epoch, _, number = first["id"].partition("-")
+    check(then["id"] == f"{epoch}-{int(number) + 1}", f"after {first['id']} comes {then['id']}")
+
+
+def read_event(network, query):
+    """The first event of a stream that has data."""
+    url = network.url("monitor") + STREAM + query
     with urllib.request.urlopen(url, timeout=15) as answer:
         check(answer.headers["content-type"] == "text/event-stream", "events are of another type")
         event = {}
-        while line := answer.readline().decode().rstrip("\n"):
-            name, _, value = line.partition(":")
-            event[name] = value.strip()
-    report = json.loads(event["data"])
-    check(str(report["time"]) == event["id"], f"an event has id {event['id']}")
+        while "data" not in event:
+            event = {}
+            while line := answer.readline().decode().rstrip("\n"):
+                name, _, value = line.partition(":")
+                event[name] = value.strip()
+    return event
 
 
 def count(output):

@@ -16,9 +16,6 @@ use crate::{
     output::{Document, note},
 };
 
-/// Roles that a monitor asks.
-const ROLES: usize = 3;
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -96,7 +93,8 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         let report = running.shared.lock().report().filter(|r| Some(r.time) != last).cloned();
         if let Some(report) = report {
             last = Some(report.time);
-            nobody = report.faults.len() == ROLES;
+            let Report { chain, pool, metronome, .. } = &report;
+            nobody = chain.is_none() && pool.is_none() && metronome.is_none();
             if args.once && nobody {
                 start.host.shutdown.request();
                 break;

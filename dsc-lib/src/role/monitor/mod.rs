@@ -186,11 +186,16 @@ impl Monitor {
 }
 
 impl Gathering {
-    fn fault(&mut self, mut fault: String) {
-        let end = (0..=FAULT_BYTES_MAX).rev().find(|&end| fault.is_char_boundary(end));
-        fault.truncate(end.unwrap_or(0));
-        self.report.faults.push(fault);
+    fn fault(&mut self, fault: String) {
+        self.report.faults.push(bounded(fault));
     }
+}
+
+/// As much of a fault as is kept: others may say whatever they like.
+fn bounded(mut fault: String) -> String {
+    let end = (0..=FAULT_BYTES_MAX).rev().find(|&end| fault.is_char_boundary(end));
+    fault.truncate(end.unwrap_or(0));
+    fault
 }
 
 impl Active for Monitor {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gathering, ValidatorRow, Validators};
+use super::{Gathering, ValidatorRow, Validators, bounded};
 use crate::{
     mempool::Latency,
     proof::{ENGINES, ProofKind},
@@ -169,7 +169,7 @@ fn faults(gathered: &Gathering) -> Vec<String> {
     let mut faults = gathered.report.faults.clone();
     let metronome = gathered.report.metronome.as_ref();
     if let Some(fault) = metronome.and_then(|status| status.fault.as_ref()) {
-        faults.push(format!("metronome: {fault}"));
+        faults.push(bounded(format!("metronome: {fault}")));
     }
     if metronome.is_some_and(|status| !status.running) {
         faults.push("metronome: it is stopped and makes no blocks".into());
@@ -179,7 +179,7 @@ fn faults(gathered: &Gathering) -> Vec<String> {
     let count = |height: Option<Height>| height.map_or(0, |height| height.next().0);
     let behind = count(tip).saturating_sub(count(activity.height));
     if let Some(fault) = &activity.fault {
-        faults.push(format!("pool: {fault}"));
+        faults.push(bounded(format!("pool: {fault}")));
     } else if behind > LAG_MAX {
         faults.push(format!("pool: it is {behind} blocks behind the ledger"));
     }

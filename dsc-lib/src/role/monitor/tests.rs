@@ -151,7 +151,8 @@ fn a_look_sums_up_what_the_roles_say() {
     let Sample { figures, validators } = (*network.look(&mut monitor)).clone();
     assert_eq!((figures.height, figures.transactions), (Some(Height(0)), Some(1)));
     assert_eq!((figures.submitted_total, figures.pool_submitted), (Some(1), Some(0)));
-    assert_eq!((figures.supply, figures.supply_ok), (Some(chain().endowed()), Some(true)));
+    let supply = network.blockchain.as_ref().unwrap().ledger().state().supply();
+    assert_eq!((figures.supply, figures.supply_ok), (Some(supply), Some(true)));
     let latency = figures.latency.unwrap();
     assert_eq!((latency.count, latency.max), (1, Millis(250)));
     assert_eq!((figures.validators_alive, figures.faults.len()), (1, 0), "{:?}", figures.faults);
@@ -185,7 +186,10 @@ fn what_a_silent_role_would_say_is_missing_and_the_fault_is_told() {
 fn faults_that_roles_tell_of_themselves_are_repeated() {
     let (mut network, mut monitor) = (Network::new(), monitor());
     let status = network.status.as_mut().unwrap();
-    (status.fault, status.running) = (Some("no block fits".into()), false);
+    (status.fault, status.running) = (Some("x".repeat(1 << 20)), false);
+    let faults = network.look(&mut monitor).figures.faults.clone();
+    assert_eq!(faults[0].len(), FAULT_BYTES_MAX);
+    network.status.as_mut().unwrap().fault = Some("no block fits".into());
     let pool = network.pool.take();
     network.blocks(9);
     network.pool = pool;

@@ -78,7 +78,8 @@ impl Validators {
         if let Some(status) = &report.metronome {
             let window = Millis(status.interval.0.saturating_mul(SILENT_ROUNDS));
             self.window = window.max(SILENT_MIN);
-            status.validators.iter().for_each(|validator| self.hear(validator, now));
+            let heard = status.validators.iter().take(TRACKED_MAX);
+            heard.for_each(|validator| self.hear(validator, now));
         }
         self.tracked.retain(|_, one| now.since(one.heard) <= FORGET_AFTER);
         while self.tracked.len() > TRACKED_MAX {
