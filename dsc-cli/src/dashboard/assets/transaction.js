@@ -24,6 +24,7 @@ export async function transaction({ state, place, signal, id }) {
   async function load() {
     shown = await get(paths.transaction(id), signal);
     body.replaceChildren(...parts(shown, state, place).filter(Boolean));
+    confirmations(body, shown, state);
   }
 
   /** A state that is not final is asked again whenever something may have happened. */
