@@ -28,6 +28,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("blockchain", "dsc_equivocations", &[]),
     ("pool", "dsc_transactions_total", &["state"]),
     ("pool", "dsc_pool_transactions", &["state"]),
+    ("pool", "dsc_tx_confirmation_seconds", &[]),
     ("metronome", "dsc_metronome_running", &[]),
     ("metronome", "dsc_metronome_interval_seconds", &[]),
     ("metronome", "dsc_validators", &["proof"]),

@@ -3,9 +3,13 @@
 
 mod common;
 
-use std::process::Stdio;
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
-use common::Dsc;
+use common::{Dsc, Network, PASSPHRASE};
 
 #[test]
 fn a_setting_of_a_file_is_shown_with_its_place_and_used() {
@@ -61,4 +65,35 @@ fn manual_pages_are_printed_or_written() {
     assert!(written["files"].as_array().unwrap().len() > 40, "{written}");
     assert!(dsc.path("pages/dsc-validator.1").exists());
     dsc.fails(2, "usage", &["man", "walet"]);
+}
+
+/// Every line is one event, and none tells a secret, however much is asked for.
+#[test]
+fn logs_are_one_json_object_a_line_without_secrets() {
+    let network = Network::shared();
+    let dsc = Dsc::on(&network);
+    // Otherwise people are warned of it beside the log.
+    fs::set_permissions(dsc.path("passphrase"), Permissions::from_mode(0o600)).unwrap();
+    let address = dsc.create("payer");
+    let from = ["--from", "payer", "--passphrase-file", "passphrase"];
+    let pay = [&["wallet", "send", "1", network.accounts[1].as_str()][..], &from].concat();
+    let give = ["wallet", "faucet", address.as_str(), "5"];
+    let listen = ["--listen", "127.0.0.1:0"];
+    let look = [&["monitor", "--once"][..], &listen].concat();
+    for args in [&give[..], &pay, &look] {
+        let args = [args, &["--log-format", "json", "--json"]].concat();
+        let log = File::create(dsc.path("log")).unwrap();
+        let mut command = dsc.command(&args);
+        let status = command.env("RUST_LOG", "trace").stdout(Stdio::null()).stderr(log).status();
+        assert!(status.unwrap().success(), "{args:?}");
+        let log = fs::read_to_string(dsc.path("log")).unwrap();
+        assert!(!log.is_empty(), "{args:?}");
+        for line in log.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).expect(line);
+            assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+        }
+        for secret in [PASSPHRASE, "PRIVATE KEY"] {
+            assert!(!log.contains(secret), "{args:?}");
+        }
+    }
 }
