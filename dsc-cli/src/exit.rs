@@ -245,7 +245,7 @@ impl From<TokenError> for Failure {
             TokenError::Exposed { path, .. } => Self::configuration("token-exposed", &error)
                 .with_hint(format_args!("run `chmod 600 {}`", path.display())),
             TokenError::Weak { .. } => Self::configuration("token-weak", &error)
-                .with_hint("delete the file, and a new token is made at the next start"),
+                .with_hint("write one line of at least 32 random characters: `openssl rand -hex 32`"),
         }
     }
 }

@@ -88,7 +88,7 @@ fn when_nothing_runs() {
         .fails("chain info")
         .fails("metronome status")
         .fails("chain verify")
-        .fails("monitor --once --listen 127.0.0.1:0");
+        .fails("monitor --once");
     insta::assert_snapshot!("nothing_runs", transcript.text);
 }
 

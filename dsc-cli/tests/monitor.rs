@@ -89,7 +89,7 @@ fn history_grows_and_its_newest_sample_is_whole() {
     let later = await_at(&monitor, "/v1/history", |history| {
         count(history) > count(&first) && history["now"]["supply_ok"] == true
     });
-    assert_eq!(later["schema"], "dsc.history/1");
+    assert_eq!(later["schema"], "dsc.monitor.history/1");
     assert_eq!((&later["network"], &later["development"]), (&"dsc-dev".into(), &true.into()));
     let now = &later["now"];
     assert_eq!(now["validators"].as_array().unwrap().len(), 3);

@@ -17,7 +17,7 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-const HISTORY: &str = r#"{"schema":"dsc.history/1","network":"dsc-dev","id":"7-1","samples":[
+const HISTORY: &str = r#"{"schema":"dsc.monitor.history/1","network":"dsc-dev","id":"7-1","samples":[
     {"time":1000,"transactions":1},{"time":2000,"transactions":6}],
     "now":{"time":2000,"height":12,"transactions":6,"validators_alive":1,"validators":[
     {"fingerprint":"0123456789abcdef","proof":"work","won":3,"share":1.0,"alive":true}]},

@@ -81,7 +81,10 @@ fn per_second(attempts: u64, spent: Millis) -> u64 {
 
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let start = Start::new(context, "monitor")?;
-    let socket = start.socket(&args.listen)?;
+    // One report is for whoever reads it here: it needs no port that somebody knows.
+    let listen =
+        if args.once { Listen { listen: ([127, 0, 0, 1], 0).into() } } else { args.listen.clone() };
+    let socket = start.socket(&listen)?;
     let interval = Millis(u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX));
     let running = node::monitor(&start.host, socket, interval, start.transport.clone())?;
     if !args.once {

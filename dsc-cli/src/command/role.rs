@@ -23,7 +23,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listen {
     /// Where to listen; port 0 takes a free one and says which
     #[arg(long, value_parser = parse_listen)]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

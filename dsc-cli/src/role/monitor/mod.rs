@@ -114,7 +114,7 @@ struct HistoryPage {
 }
 
 describe! { answered HistoryPage as "History": "The last hour." {
-    schema: "`dsc.history/1`.",
+    schema: "`dsc.monitor.history/1`.",
     network: "Name of the network; null until the blockchain server has answered.",
     chain: "Hash of the genesis; null until the blockchain server has answered.",
     development: "Whether it is a development network; null until the blockchain server has answered.",
@@ -129,7 +129,7 @@ impl HistoryPage {
     fn new(monitor: &Monitor) -> Self {
         let history = monitor.history();
         Self {
-            schema: "dsc.history/1",
+            schema: "dsc.monitor.history/1",
             network: history.network().map(str::to_owned),
             chain: history.chain(),
             development: history.prefix().map(|prefix| prefix == Prefix::Development),
