@@ -171,6 +171,9 @@ impl Config {
         if let Some(path) = sources.file.as_ref().or(local_file) {
             config.read_file(path, &Origin::File(path.clone()))?;
         }
+        if sources.file.is_none() {
+            config.refuse_local_wallet()?;
+        }
         for (name, value) in &sources.variables {
             config.read_variable(name, value)?;
         }
@@ -183,6 +186,17 @@ impl Config {
         }
         config.follow_data_dir();
         Ok(config)
+    }
+
+    /// Who pays, and how much of a fee, is not left to whatever folder somebody happens to be in.
+    fn refuse_local_wallet(&self) -> Result<(), ConfigError> {
+        let own = self.settings.values().filter(|setting| setting.key.starts_with("wallet."));
+        for Setting { key, origin, .. } in own {
+            if let Origin::File(path) = origin {
+                return Err(ConfigError::LocalWallet { path: path.clone(), key });
+            }
+        }
+        Ok(())
     }
 
     /// Reads one file over the defaults.

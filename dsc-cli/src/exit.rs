@@ -244,8 +244,9 @@ impl From<TokenError> for Failure {
             TokenError::File { path, source } => Self::file("read the token file", path, source),
             TokenError::Exposed { path, .. } => Self::configuration("token-exposed", &error)
                 .with_hint(format_args!("run `chmod 600 {}`", path.display())),
-            TokenError::Weak { .. } => Self::configuration("token-weak", &error)
-                .with_hint("write one line of at least 32 random characters: `openssl rand -hex 32`"),
+            TokenError::Weak { .. } => Self::configuration("token-weak", &error).with_hint(
+                "write one line of at least 32 random characters: `openssl rand -hex 32`",
+            ),
         }
     }
 }

@@ -318,7 +318,7 @@ pub(crate) fn monitor(
 ) -> Result<Running<Monitor>, Failure> {
     let shared = Shared::new(Monitor::new(interval));
     let url = socket.url();
-    let transport = transport.with_request_time(MONITOR_PATIENCE);
+    let transport = transport.within(MONITOR_PATIENCE);
     let asked = role::monitor::Server::new(shared.clone(), transport.clone(), &host.limits);
     let site = role::monitor::site(&asked, &host.limits, &host.shutdown);
     let site = site.routes(dashboard::routes());

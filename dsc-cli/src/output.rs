@@ -123,9 +123,10 @@ impl Output {
             // Nobody is left to be told that this could not be written.
             drop(line.and_then(|line| self.write(&line)));
         } else {
-            note(format_args!("error: {}", failure.message()));
+            // Others have a say in it: a server's problem, a file's text.
+            note(format_args!("error: {}", steady(failure.message())));
             if let Some(hint) = failure.hint() {
-                note(format_args!("  hint: {hint}"));
+                note(format_args!("  hint: {}", steady(hint)));
             }
         }
     }
@@ -141,6 +142,16 @@ impl Output {
             _ => Failure::other("output", format_args!("cannot write the answer: {error}")),
         })
     }
+}
+
+/// Text with nothing in it that steers a terminal; lines stay lines.
+pub(crate) fn steady(text: &str) -> String {
+    let steers = |c: &char| c.is_control() && !matches!(c, '\n' | '\t');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(&c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// A document as one line of JSON, as it goes to standard output or to a file.

@@ -50,6 +50,14 @@ pub enum ConfigError {
         /// The other.
         other: &'static str,
     },
+    /// The file of the folder somebody is in says who pays.
+    #[error("{}: `{key}` is not taken from the folder you are in", path.display())]
+    LocalWallet {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
     /// A file is not TOML.
     #[error("{}: {message}", path.display())]
     Syntax {
@@ -75,6 +83,7 @@ impl ConfigError {
             Self::UnknownKey { .. } | Self::UnknownVariable { .. } => "unknown-key",
             Self::Invalid { .. } => "invalid-value",
             Self::Conflict { .. } => "conflicting-settings",
+            Self::LocalWallet { .. } => "local-wallet",
             Self::Syntax { .. } => "invalid-toml",
             Self::Read { .. } => "config-unreadable",
         }
@@ -99,6 +108,11 @@ impl ConfigError {
             Self::Conflict { .. } => {
                 Some("set one of them; `dsc config show --origin` tells what is set where".into())
             }
+            Self::LocalWallet { .. } => Some(
+                "a file that came with the folder must not decide who pays or what fee: put it into \
+                 your own file (`dsc config path`), or pass this one with --config"
+                    .into(),
+            ),
             Self::Syntax { .. } => Some("`dsc config init` prints a valid file".to_owned()),
             Self::Read { .. } => Some("check the path given with --config".to_owned()),
         }

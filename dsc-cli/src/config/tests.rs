@@ -20,6 +20,20 @@ fn from_variable(name: &str, value: &str) -> Result<Config, ConfigError> {
     Config::load(&Sources { variables, ..sources() })
 }
 
+/// A folder that somebody unpacked must not choose who pays, or a fee.
+#[test]
+fn the_file_of_a_folder_says_nothing_of_the_wallet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    fs::write(&path, "[wallet]\nfee = \"150000\"\n").unwrap();
+    let local = Sources { local_file: Some(path.clone()), ..Sources::default() };
+    let error = Config::load(&local).unwrap_err();
+    assert_eq!(error.code(), "local-wallet");
+    assert!(error.hint().unwrap().contains("--config"));
+    let named = Sources { file: Some(path.clone()), local_file: Some(path), ..Sources::default() };
+    assert_eq!(Config::load(&named).unwrap().text("wallet.fee"), "150000");
+}
+
 #[test]
 fn the_stronger_source_wins() {
     let folder = tempfile::tempdir().unwrap();

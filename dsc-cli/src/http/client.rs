@@ -183,6 +183,13 @@ impl Client {
         self
     }
 
+    /// Waits for no answer longer than `max`.
+    #[must_use]
+    pub fn within(mut self, max: Duration) -> Self {
+        self.request_time = self.request_time.min(max);
+        self
+    }
+
     /// The address of the role.
     pub fn base(&self) -> &str {
         &self.base

@@ -193,7 +193,8 @@ struct Below {
 async fn summaries(
     State(server): State<Server>,
     Asked(asked): Asked<Below>,
-) -> Result<Json<Vec<blockchain::Summary>>, Problem> {
+    room: Room,
+) -> Result<Response, Problem> {
     let before = asked.before.unwrap_or(Height(u64::MAX));
     let max = asked.limit.map_or(50, Limit::count).min(SUMMARIES_MAX);
     let recent = move |chain: &mut Blockchain| chain.recent_summaries(before, max);
@@ -203,7 +204,7 @@ async fn summaries(
         let found = blockchain::summaries(archive, chain, &recent, before, max);
         found.map_err(|error| broken(&error))
     };
-    blocking(read).await.map(Json)
+    room.json(read).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -404,12 +405,16 @@ async fn record(State(server): State<Server>, Id(id): Id) -> Result<Json<Record>
     blocking(read).await.map(Json)
 }
 
-async fn inclusion(State(server): State<Server>, Id(id): Id) -> Result<Json<Inclusion>, Problem> {
+async fn inclusion(
+    State(server): State<Server>,
+    Id(id): Id,
+    room: Room,
+) -> Result<Response, Problem> {
     let read = move || {
         let found = Inclusion::read(&server.archive, &id).map_err(|error| broken(&error))?;
         found.ok_or_else(|| not_found(format_args!("transaction {id}")))
     };
-    blocking(read).await.map(Json)
+    room.json(read).await
 }
 
 /// What the ledger knows of an address.

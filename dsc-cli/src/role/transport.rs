@@ -150,11 +150,11 @@ impl Transport {
     }
 
     /// The same servers, to be waited for no longer than this.
-    pub(crate) fn with_request_time(self, time: std::time::Duration) -> Self {
+    pub(crate) fn within(self, time: std::time::Duration) -> Self {
         Self {
-            blockchain: self.blockchain.with_request_time(time),
-            pool: self.pool.with_request_time(time),
-            metronome: self.metronome.with_request_time(time),
+            blockchain: self.blockchain.within(time),
+            pool: self.pool.within(time),
+            metronome: self.metronome.within(time),
         }
     }
 

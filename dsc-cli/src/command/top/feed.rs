@@ -93,6 +93,10 @@ impl Follower {
         self.tell(News::Back)?;
         loop {
             match read_event(&mut input) {
+                Ok(Some(event)) if event.kind == "reset" => match self.reload() {
+                    Ok(news) => self.tell(news)?,
+                    Err(error) => return Ok(Err(error)),
+                },
                 Ok(Some(event)) => self.hear(event)?,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error.to_string())),
@@ -100,12 +104,18 @@ impl Follower {
         }
     }
 
+    /// All anew, where the monitor does not know any more what came after the last event.
+    fn reload(&mut self) -> Result<News, String> {
+        let history = history(&self.client).map_err(|error| error.to_string())?;
+        self.id.clone_from(&history.id);
+        Ok(News::History(Box::new(history)))
+    }
+
     fn hear(&mut self, event: Event) -> Result<(), Gone> {
         let news = match event.kind.as_str() {
             "sample" => parsed(&event).map(|sample| News::Sample(Box::new(sample))),
             "block" => parsed(&event).map(News::Block),
             "recent" => parsed(&event).map(|Rows { transactions }| News::Recent(transactions)),
-            "reset" => history(&self.client).ok().map(|history| News::History(Box::new(history))),
             _ => None,
         };
         if !event.id.is_empty() {
@@ -138,6 +148,10 @@ fn read_event(input: &mut impl BufRead) -> io::Result<Option<Event>> {
         let mut line = String::new();
         if io::Read::take(&mut *input, LINE_BYTES_MAX).read_line(&mut line)? == 0 {
             return Ok(None);
+        }
+        let is_whole = line.ends_with('\n') || (line.len() as u64) < LINE_BYTES_MAX;
+        if !is_whole || event.data.len() as u64 > LINE_BYTES_MAX {
+            return Err(io::Error::other("an event is longer than any of a monitor"));
         }
         let line = line.trim_end_matches(['\r', '\n']);
         if line.is_empty() {

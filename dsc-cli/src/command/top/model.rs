@@ -89,7 +89,8 @@ pub(super) struct Transaction {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct History {
-    pub(super) network: String,
+    /// Not known until the ledger has answered once.
+    pub(super) network: Option<String>,
     /// Of the last event that is in it.
     pub(super) id: String,
     pub(super) samples: Vec<Sample>,
@@ -116,6 +117,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn of(history: History) -> Self {
         let History { network, id, samples, now, blocks, recent } = history;
+        let network = network.unwrap_or_else(|| "unknown network".to_owned());
         let skipped = samples.len().saturating_sub(SAMPLES_MAX);
         let samples = samples.into_iter().skip(skipped).collect();
         Self { network, id, samples, now, blocks, recent, lost: None }

@@ -119,7 +119,7 @@ fn tip(sample: &Sample, now: u64) -> (String, Style) {
     let Some(interval) = sample.interval else {
         return (format!("tip {}", seconds(age)), Style::Bold);
     };
-    let (word, style) = if age <= interval + interval / 2 {
+    let (word, style) = if age <= interval.saturating_add(interval / 2) {
         ("", Style::Good)
     } else if age <= interval.saturating_mul(3) {
         (" slow", Style::Warning)

@@ -21,7 +21,7 @@ use crate::{
         tx::TransactionDocument,
     },
     exit::Failure,
-    output::Document,
+    output::{Document, steady},
     role::{blockchain::AccountView, pool::FaucetBody, query::LIMIT_MAX, view::EventView},
 };
 
@@ -210,13 +210,14 @@ impl Touched {
         };
         let (id, memo) = (transaction.id, self.memo(&transaction.memo));
         if transaction.sender != address {
-            return writeln!(f, "{height:>8} +{received} from {} {id}{memo}", transaction.sender);
+            let sender = steady(&transaction.sender);
+            return writeln!(f, "{height:>8} +{received} from {sender} {id}{memo}");
         }
         let amounts = transaction.payments.iter().map(|payment| payment.amount);
         let paid = Amount::checked_sum(amounts.chain([transaction.fee])).unwrap_or_default();
         let to: Vec<_> = transaction.payments.iter().map(|p| p.to.as_str()).collect();
         let back = if *received == Amount::ZERO { String::new() } else { format!(" +{received}") };
-        writeln!(f, "{height:>8} -{paid}{back} to {} {id}{memo}", summary(&to))
+        writeln!(f, "{height:>8} -{paid}{back} to {} {id}{memo}", steady(&summary(&to)))
     }
 
     fn memo(&self, memo: &str) -> String {

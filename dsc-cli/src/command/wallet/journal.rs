@@ -99,6 +99,9 @@ impl Journal {
         let mut journal = Self { path: path.to_owned(), file, kept: found.kept };
         // What was not finished is cut off, so that nothing is ever appended to half a line.
         journal.cut(found.len).map_err(fault)?;
+        if text.get(..found.len).is_some_and(|kept| kept.last().is_some_and(|last| *last != b'\n')) {
+            journal.append(b"\n")?;
+        }
         if found.head.is_none() {
             journal.append(line.as_bytes())?;
             sync_folder(path);
@@ -219,7 +222,8 @@ fn parse(text: &[u8], chain: &Digest) -> Result<Found, String> {
     let mut at = 0_usize;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         at = at.saturating_add(line.len());
-        if line.last() != Some(&b'\n') {
+        // A mark that can be read counts without its line end: what it stands for may have been sent.
+        if line.last() != Some(&b'\n') && !is_mark(line) {
             break;
         }
         if found.head.is_none() {
@@ -245,9 +249,13 @@ fn parse(text: &[u8], chain: &Digest) -> Result<Found, String> {
     Ok(found)
 }
 
+/// Whether a line says that those before it count.
+fn is_mark(line: &[u8]) -> bool {
+    matches!(serde_json::from_slice(line), Ok(Line::Signed { .. }))
+}
+
 /// A damaged line is the end of a journal, unless it says after it that something counts.
 fn unfinished(found: Found, rest: &[u8]) -> Result<Found, String> {
-    let is_mark = |line: &[u8]| matches!(serde_json::from_slice(line), Ok(Line::Signed { .. }));
     if rest.split(|byte| *byte == b'\n').any(is_mark) {
         return Err("a line of a transaction that was sent cannot be read".to_owned());
     }

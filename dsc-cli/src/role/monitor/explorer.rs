@@ -61,7 +61,7 @@ pub(super) struct Explorer {
 
 impl Explorer {
     pub(super) fn new(roles: Transport) -> Self {
-        let roles = roles.with_request_time(ROLE_TIME);
+        let roles = roles.within(ROLE_TIME);
         Self { roles, turns: Arc::new(Semaphore::new(TURNS)) }
     }
 

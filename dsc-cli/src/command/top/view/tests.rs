@@ -61,7 +61,7 @@ fn state() -> State {
         height,
     };
     State::of(History {
-        network: "dsc-dev".into(),
+        network: Some("dsc-dev".into()),
         id: "7-1".into(),
         samples: (0..=10).map(sample).collect(),
         now: Some(sample(10)),
