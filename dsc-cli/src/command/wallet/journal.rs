@@ -99,7 +99,8 @@ impl Journal {
         let mut journal = Self { path: path.to_owned(), file, kept: found.kept };
         // What was not finished is cut off, so that nothing is ever appended to half a line.
         journal.cut(found.len).map_err(fault)?;
-        if text.get(..found.len).is_some_and(|kept| kept.last().is_some_and(|last| *last != b'\n')) {
+        let kept = text.get(..found.len).unwrap_or_default();
+        if kept.last().is_some_and(|last| *last != b'\n') {
             journal.append(b"\n")?;
         }
         if found.head.is_none() {
