@@ -86,6 +86,7 @@ fn when_nothing_runs() {
         .fails("wallet balance alice")
         .fails(&pay)
         .fails("chain info")
+        .fails("health pool")
         .fails("metronome status")
         .fails("chain verify")
         .fails("monitor --once");

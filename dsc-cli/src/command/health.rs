@@ -98,7 +98,8 @@ pub(crate) fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String
 
 /// Whether the role at `url` is `role`, alive and ready.
 pub(crate) fn probe(role: &str, url: &str, context: &Context<'_>) -> Result<Probed, Failure> {
-    let client = Client::from_config(url, &context.config)?;
+    let name = SERVERS.into_iter().find(|known| *known == role).unwrap_or_default();
+    let client = Client::from_config(url, &context.config)?.named(name);
     let alive: serde_json::Value = client.get_json("/healthz")?;
     let found = alive["role"].as_str().unwrap_or_default();
     if found.is_empty() {
