@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. An audit reads the store alone, as it is at one block: it holds neither the role nor its state,
-//!    so that no block waits for it and no account is copied because of it.
+//!    so that no block waits for it. While it runs it takes RAM for a map of every account (some 100
+//!    bytes each).
 //! 2. It trusts no sum that was kept: balances are read one by one, coins issued come from genesis,
 //!    rewards and burned fees.
 
