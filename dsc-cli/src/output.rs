@@ -207,6 +207,15 @@ mod tests {
     use super::{testing::Buffer, *};
     use crate::exit::Exit;
 
+    #[test]
+    fn what_others_say_does_not_steer_a_terminal() {
+        assert_eq!(steady("a\n\tb \u{e9}"), "a\n\tb \u{e9}");
+        assert_eq!(
+            steady("\u{1b}]52;c;cHduZWQ=\u{7}\u{9b}2K"),
+            "\\u{1b}]52;c;cHduZWQ=\\u{7}\\u{9b}2K"
+        );
+    }
+
     #[derive(Serialize)]
     struct Sample {
         height: u64,

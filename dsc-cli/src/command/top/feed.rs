@@ -188,4 +188,19 @@ mod tests {
         assert_eq!(read_event(&mut text).unwrap(), event("x", "", "y"));
         assert_eq!(read_event(&mut text).unwrap(), None);
     }
+
+    #[test]
+    fn an_event_has_a_bound_in_one_line_and_in_many() {
+        let endless = "x".repeat(5 << 20);
+        assert!(read_event(&mut format!("data: {endless}\n\n").as_bytes()).is_err());
+        let lines = format!("data: {}\n", "x".repeat(1 << 20)).repeat(6);
+        assert!(read_event(&mut lines.as_bytes()).is_err());
+    }
+
+    /// Of a monitor whose ledger has not answered yet.
+    #[test]
+    fn a_history_may_not_know_its_network() {
+        let history: History = serde_json::from_str("{\"network\":null,\"id\":\"1-0\"}").unwrap();
+        assert_eq!((history.network, history.id), (None, "1-0".to_owned()));
+    }
 }
