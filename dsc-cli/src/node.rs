@@ -140,7 +140,7 @@ pub(crate) fn blockchain(
     folder: &Path,
     chain: Option<Chain>,
 ) -> Result<Running<Blockchain>, Failure> {
-    if chain.is_none() && !folder.join("ledger").exists() {
+    if chain.is_none() && !folder.exists() {
         // Nothing is left behind where nothing was begun.
         return Err(OpenError::Missing.into());
     }

@@ -92,7 +92,8 @@ fn history_grows_and_its_newest_sample_is_whole() {
     assert_eq!(later["schema"], "dsc.monitor.history/1");
     assert_eq!((&later["network"], &later["development"]), (&"dsc-dev".into(), &true.into()));
     let now = &later["now"];
-    assert_eq!(now["validators"].as_array().unwrap().len(), 3);
+    // Another test of this network starts one more.
+    assert!(now["validators"].as_array().unwrap().len() >= 3, "{now}");
     assert_eq!(now["faults"].as_array().unwrap().len(), 0, "{now}");
     assert_eq!(later["samples"][0]["validators"], Value::Null, "they are in the newest alone");
     let blocks = later["blocks"].as_array().unwrap();

@@ -105,7 +105,8 @@ fn disk_of(files: &Files) -> Memory {
 
 /// A ledger's files, damaged as the script says, with their checksums put right or not: opening
 /// says that they are damaged, or gives a state that the ledger was in; whatever is read then is
-/// what was written, or an error; and what was mended stays mended.
+/// what was written, or an error, or `verify` says that checksums were put right over something
+/// else; and what was mended stays mended.
 pub fn store(data: &[u8]) {
     let mut script = Script::new(data);
     let (mut files, sealed) = (IMAGE.files.clone(), script.flag());
@@ -119,8 +120,9 @@ pub fn store(data: &[u8]) {
     let disk = disk_of(&files);
     let Ok(ledger) = open(&disk, read_only) else { return };
     let blocks = check_state(ledger.state());
-    check_reads(&ledger, blocks);
     let sound = ledger.verify(|_, _| {}).is_ok();
+    // A checksum finds what decays, not what somebody has put right: that is for `verify`.
+    check_reads(&ledger, blocks, sound || !sealed);
     drop(ledger);
     if !read_only {
         reopened(&disk, blocks, sound);
@@ -137,11 +139,13 @@ fn check_state(state: &State) -> u64 {
     blocks
 }
 
-fn check_reads(ledger: &Ledger, blocks: u64) {
+/// Reads everything; what is found has to be what was written if it `is_exact`.
+fn check_reads(ledger: &Ledger, blocks: u64, is_exact: bool) {
     for height in 0..=BLOCKS {
         if let Ok(found) = ledger.block_bytes(Height(height)) {
             let expected = IMAGE.blocks.get(height as usize).filter(|_| height < blocks);
-            assert!(found.is_none() || found.as_ref() == expected, "block {height}");
+            let is_right = found.is_none() || found.as_ref() == expected;
+            assert!(is_right || !is_exact, "block {height}");
         }
         drop(ledger.header(Height(height)));
     }
