@@ -117,7 +117,10 @@ impl Servers {
             Call::Blocks { from, .. } => Answer::Blocks(self.blockchain.blocks(*from)?),
             Call::SubmitBlock(bytes) => Answer::BlockAccepted(self.blockchain.submit(bytes)?),
             Call::ChainInfo => Answer::ChainInfo(Box::new(self.blockchain.info()?)),
-            Call::Inclusion(id) => Answer::Inclusion(self.blockchain.inclusion(id)?.map(Box::new)),
+            Call::Inclusion(sought) => {
+                Answer::Inclusion(self.blockchain.inclusion(&sought.id)?.map(Box::new))
+            }
+            Call::Account(address) => Answer::Account(self.blockchain.account_at(address)),
             Call::SubmitTransactions(transactions) => self.submit(transactions)?,
             Call::Take(height) => self.take(*height),
             Call::PoolStatus(id) => Answer::PoolStatus(self.pool.status(id)),

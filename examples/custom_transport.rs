@@ -119,7 +119,8 @@ fn blockchain(role: &mut Blockchain, call: Call) -> anyhow::Result<Answer> {
         Call::Blocks { from, .. } => Answer::Blocks(role.blocks(from)?),
         Call::SubmitBlock(bytes) => Answer::BlockAccepted(role.submit(&bytes)?),
         Call::ChainInfo => Answer::ChainInfo(Box::new(role.info()?)),
-        Call::Inclusion(id) => Answer::Inclusion(role.inclusion(&id)?.map(Box::new)),
+        Call::Inclusion(sought) => Answer::Inclusion(role.inclusion(&sought.id)?.map(Box::new)),
+        Call::Account(address) => Answer::Account(role.account_at(&address)),
         other => anyhow::bail!("a blockchain server does not answer {other:?}"),
     })
 }

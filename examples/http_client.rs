@@ -99,8 +99,12 @@ impl Servers {
         let Self { blockchain, pool, .. } = self;
         Ok(match call {
             Call::ChainInfo => Answer::ChainInfo(self.json(&format!("{blockchain}/v1/info"))?),
-            Call::Inclusion(id) => {
-                Answer::Inclusion(self.found(&format!("{blockchain}/v1/transactions/{id}/proof"))?)
+            Call::Inclusion(sought) => {
+                let path = format!("{blockchain}/v1/transactions/{}/proof", sought.id);
+                Answer::Inclusion(self.found(&path)?)
+            }
+            Call::Account(address) => {
+                Answer::Account(self.json(&format!("{blockchain}/v1/accounts/{address}"))?)
             }
             Call::PoolStatus(id) => {
                 Answer::PoolStatus(self.found(&format!("{pool}/v1/transactions/{id}"))?)

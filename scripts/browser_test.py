@@ -18,6 +18,7 @@ Against `dsc dev`:
 Against roles as processes of their own:
 8. A validator that is killed is shown as gone.
 9. A role that does not answer is named; a monitor that is started again is found again.
+10. Where a role has several servers, each is shown with how it stands.
 
 The second form runs `dsc dev --demo` for some minutes and writes pictures of it.
 """
@@ -29,7 +30,7 @@ import traceback
 from pathlib import Path
 
 from browser import PATIENCE_MS, PHONE, Dev, opened, started
-from fleet import Failed, Fleet, answer, check, main, poll
+from fleet import Failed, Fleet, answer, check, free_ports, main, poll
 from playwright.sync_api import Error, expect
 from roles import Roles
 
@@ -60,6 +61,7 @@ def check_loading(browser, dev):
             view.see(f".{part}")
         expect(view.page.locator(".canvas canvas")).to_have_count(5)
         expect(view.page.locator(".validators tbody tr")).to_have_count(3)
+        expect(view.page.locator(".servers")).to_be_hidden()
         view.see(".tile-supply .note", "balances sum to coins issued")
         view.see(".tile-tip .note", "on time")
         view.see(".blocks a.block", f"{after:,}")
@@ -197,9 +199,18 @@ def check_themes(browser, dev):
     print("light and dark, chosen and remembered")
 
 
-def check_accessibility(browser, dev, identity):
+def examine(view, place):
+    """What axe-core finds on the page; anything serious fails."""
     folder = Path(importlib.util.find_spec("axe_playwright_python").origin).parent
-    source = (folder / "axe.min.js").read_text()
+    view.page.evaluate((folder / "axe.min.js").read_text())
+    found = view.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    serious = [f"{one['id']}: {one['nodes'][0]['html']}" for one in found
+               if one["impact"] in ("serious", "critical")]
+    check(not serious, f"{place}: {serious}")
+    return {one["id"] for one in found}
+
+
+def check_accessibility(browser, dev, identity):
     minor = set()
     every = places(identity, dev)
     for options, paths in (({"color_scheme": "light"}, every), ({"color_scheme": "dark"}, every[:1]),
@@ -207,12 +218,7 @@ def check_accessibility(browser, dev, identity):
         with opened(browser, dev.url, **options) as view:
             for path in paths:
                 view.open(path)
-                view.page.evaluate(source)
-                found = view.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
-                serious = [f"{one['id']}: {one['nodes'][0]['html']}" for one in found
-                           if one["impact"] in ("serious", "critical")]
-                check(not serious, f"{path} {options}: {serious}")
-                minor |= {one["id"] for one in found}
+                minor |= examine(view, f"{path} {options}")
     print(f"axe-core: nothing serious; minor: {sorted(minor) or 'nothing'}")
 
 
@@ -261,6 +267,29 @@ def check_roles(browser, fleet):
         print("a pool that does not answer is named until it does")
         height = check_lost(view, monitor.stop, lambda: network.start("monitor"))
         print(f"the monitor was restarted: the page went on by itself to height {height}")
+    check_servers(browser, network)
+
+
+def check_servers(browser, network):
+    """A monitor that is told of two pools, one of which is not there."""
+    name, port = "monitor-of-several", free_ports(1)
+    url, gone = f"http://127.0.0.1:{port}", "http://127.0.0.1:1"
+    command = network.command("monitor")
+    command[command.index("--pool-url") + 1] = f"{network.url('pool')},{gone}"
+    command[command.index("--listen") + 1] = f"127.0.0.1:{port}"
+    monitor = network.fleet.start(name, *command)
+    monitor.wait_ready(url)
+    with opened(browser, url) as view:
+        expect(view.page.locator(".servers tbody tr")).to_have_count(4, timeout=PATIENCE_MS)
+        rows = {"blockchain": "ready", network.url("pool"): "ready", gone: "silent",
+                "leads with lease 0": "ready"}
+        for text, state in rows.items():
+            row = view.page.locator(".servers tbody tr", has_text=text)
+            expect(row.locator(".state")).to_have_text(state, timeout=PATIENCE_MS)
+        view.see("#banner", f"pool at {gone}")
+        examine(view, "a page with servers")
+    monitor.stop()
+    print("each of several servers is shown with how it stands")
 
 
 def take_pictures(browser, fleet, folder):

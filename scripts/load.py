@@ -33,13 +33,13 @@ def address(*what):
 class Connection:
     """A connection to one server, made again when it is lost."""
 
-    def __init__(self, url):
-        self.place, self.held = url.removeprefix("http://"), None
+    def __init__(self, url, seconds=REQUEST_SECONDS):
+        self.place, self.held, self.seconds = url.removeprefix("http://"), None, seconds
 
     def ask(self, method, path, body=None):
         """Returns status and body, or raises OSError; nobody knows then what was done."""
         try:
-            self.held = self.held or http.client.HTTPConnection(self.place, timeout=REQUEST_SECONDS)
+            self.held = self.held or http.client.HTTPConnection(self.place, timeout=self.seconds)
             kind = {"Content-Type": "application/octet-stream"} if body else {}
             self.held.request(method, path, body=body, headers=kind)
             answer = self.held.getresponse()

@@ -399,6 +399,15 @@ class HeaderRuleTest(RuleTest):
         following.header["epoch"] = 4
         self.assert_breaks("B9", chain.apply, following.seal())
 
+    def test_epoch_too_far_above_the_parent(self):
+        chain = WORLD.chain.fork()
+        draft = WORLD.draft()
+        draft.header["epoch"] = chain.epoch + v.EPOCH_STEP_MAX
+        chain.apply(draft.seal())
+        following = Draft(chain, [], [])
+        following.header["epoch"] = chain.epoch + v.EPOCH_STEP_MAX + 1
+        self.assert_breaks("B21", chain.apply, following.seal())
+
     def test_first_block_must_be_after_genesis(self):
         chain = v.Chain(encode_genesis())
         draft = Draft(chain, [], [])

@@ -34,6 +34,8 @@ TRANSACTIONS_MAX = 1 << 17
 K_MIN, K_MAX = 16, 32
 SCAN_MAX = 6
 WALK_MAX = 256
+# How far an epoch may be above that of the block before.
+EPOCH_STEP_MAX = 1 << 32
 # The ranges of each engine's parameters.
 PARAMS = ((), ((K_MIN, K_MAX), (0, SCAN_MAX)), ((K_MIN, K_MAX), (1, WALK_MAX)))
 
@@ -48,7 +50,7 @@ RULES = {
     "B9": "old-epoch", "B10": "wrong-challenge", "B11": "wrong-targets", "B12": "proof-order",
     "B13": "target-missed", "B14": "wrong-proofs-root", "B15": "wrong-transaction-count",
     "B16": "too-many-transactions", "B17": "block-too-large", "B18": "wrong-transactions-root",
-    "B19": "wrong-state", "B20": "wrong-supply",
+    "B19": "wrong-state", "B20": "wrong-supply", "B21": "epoch-ahead",
     "P1": "space-size", "P2": "pair-order", "P3": "pair-match", "P4": "space-bucket",
     "P5": "walk-length", "P6": "walk-step",
     "T1": "transaction-version", "T2": "empty-payment", "T3": "amount-overflow",
@@ -535,6 +537,8 @@ class Chain:
         require_equal("B7", header.parent, self.parent)
         require(header.time > self.time, "B8", f"{header.time} is not after {self.time}")
         require(header.epoch >= self.epoch, "B9", f"{header.epoch} is below {self.epoch}")
+        most = self.epoch + EPOCH_STEP_MAX
+        require(header.epoch <= most, "B21", f"{header.epoch} is above {most}")
         require_equal("B10", header.challenge, self.challenge)
         require_equal("B11", header.targets, self.targets)
 

@@ -17,7 +17,7 @@ A flag marked [key: SECTION.NAME] is a setting: it may stand in a file, as NAME 
 the environment, as DSC_SECTION__NAME. `dsc config init` prints every key.";
 
 /// Commands that work whatever the settings are: they help to mend them, or need none.
-const APART: [&str; 5] = ["completions", "config", "crash-points", "man", "openapi"];
+const APART: [&str; 6] = ["completions", "config", "crash-points", "man", "openapi", "tie"];
 
 /// A blockchain of three proofs: work, space and memory.
 #[derive(Debug, Parser)]
@@ -111,6 +111,7 @@ pub(crate) enum Command {
     /// Show how the network stands, again and again
     Monitor(command::monitor::Args),
     /// Show how the network stands, at a terminal
+    #[cfg(feature = "top")]
     Top(command::top::Args),
     /// Keep keys, look at accounts, and pay
     Wallet(command::wallet::Args),
@@ -126,6 +127,9 @@ pub(crate) enum Command {
     Proof(command::proof::Args),
     /// Measure this machine; compare and report results
     Bench(command::bench::Args),
+    /// Check the engine that servers of a cluster share, and put a chain into it
+    #[cfg(feature = "cluster")]
+    Engine(command::engine::Args),
     /// Write the genesis file of a new network
     Genesis(command::genesis::Args),
     /// Probe roles: are they alive, and ready?
@@ -144,4 +148,8 @@ pub(crate) enum Command {
     #[cfg(debug_assertions)]
     #[command(hide = true)]
     CrashPoints,
+    /// Become a program that ends with the process that starts it
+    #[cfg(all(feature = "cluster", target_os = "linux"))]
+    #[command(hide = true)]
+    Tie(command::tie::Args),
 }

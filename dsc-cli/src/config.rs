@@ -260,7 +260,8 @@ impl Config {
 
     fn set(&mut self, key: &'static Key, value: String, origin: Origin) -> Result<(), ConfigError> {
         if let Err(expected) = key.check(&value) {
-            return Err(ConfigError::Invalid { origin, key: key.name, got: value, expected });
+            let got = key.kind.shown(&value);
+            return Err(ConfigError::Invalid { origin, key: key.name, got, expected });
         }
         self.settings.insert(key.name, Setting { key: key.name, value, origin });
         Ok(())

@@ -39,7 +39,7 @@ fn private_block(text: &str) -> &str {
 /// A key that is not encrypted is a secret only if its file is one; the published keys are none.
 fn require_private(path: &Path, key: SecretKey) -> Result<SecretKey, Failure> {
     let metadata = fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
-    let Some(mode) = exposed(&metadata) else { return Ok(key) };
+    let Some(mode) = exposed(path, &metadata) else { return Ok(key) };
     if network::is_published(&key.public().address()) {
         return Ok(key);
     }

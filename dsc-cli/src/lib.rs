@@ -11,6 +11,7 @@ pub mod config;
 mod crash;
 mod dashboard;
 pub mod duration;
+mod engine;
 pub mod entropy;
 pub mod exit;
 pub mod http;
@@ -38,11 +39,12 @@ pub mod testing;
 
 use std::{ffi::OsString, fmt};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
 
 use crate::{
     cli::{Line, LineError},
+    config::keys::Kind,
     exit::{Exit, Failure},
     output::{Document, Output},
 };
@@ -92,7 +94,7 @@ impl Document for Help {
 /// Help and version are answers; anything else that clap says is a failure.
 fn usage(error: &clap::Error, output: &Output) -> Result<(), Failure> {
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let text = error.render().to_string();
+    let text = without_secrets(error, error.render().to_string());
     if is_answer {
         return output.document(&Help { text });
     }
@@ -102,6 +104,17 @@ fn usage(error: &clap::Error, output: &Output) -> Result<(), Failure> {
     }
     let (message, hint) = split_usage(&text);
     Err(Failure::usage(message).with_hint(hint))
+}
+
+/// What clap says, without the password that somebody has put into an address.
+fn without_secrets(error: &clap::Error, text: String) -> String {
+    let quoted = [ContextKind::InvalidValue, ContextKind::InvalidArg].map(|what| error.get(what));
+    quoted.into_iter().flatten().fold(text, |text, quoted| match quoted {
+        ContextValue::String(value) if value.contains("://") => {
+            text.replace(value, &Kind::Url.shown(value))
+        }
+        _ => text,
+    })
 }
 
 /// Turns the lines of clap into one sentence, and one about what to do.

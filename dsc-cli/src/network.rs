@@ -57,6 +57,11 @@ pub(crate) fn metronome_key() -> SecretKey {
     published(pem!("metronome"))
 }
 
+/// The published keys of development metronomes, where there are several.
+pub(crate) fn metronome_keys() -> Vec<SecretKey> {
+    vec![metronome_key(), published(pem!("metronome-2"))]
+}
+
 /// The published key of development faucets.
 pub(crate) fn faucet_key() -> SecretKey {
     published(pem!("faucet"))
@@ -90,7 +95,7 @@ pub(crate) fn is_published(address: &Address) -> bool {
 
 fn published_addresses() -> impl Iterator<Item = Address> {
     let keys = (0..ACCOUNTS.len()).filter_map(account_key);
-    keys.chain([metronome_key(), faucet_key()]).map(|key| key.public().address())
+    keys.chain(metronome_keys()).chain([faucet_key()]).map(|key| key.public().address())
 }
 
 fn refuse_published_keys(chain: &Chain) -> Result<(), Failure> {
@@ -192,6 +197,7 @@ mod tests {
         assert!((0..PUBLISHED_ACCOUNTS).all(|index| account_key(index).is_some()));
         assert!(account_key(PUBLISHED_ACCOUNTS).is_none());
         assert_ne!(metronome_key().public(), faucet_key().public());
+        assert!(metronome_keys().iter().all(|key| is_published(&key.public().address())));
     }
 
     #[test]

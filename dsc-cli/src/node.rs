@@ -1,5 +1,8 @@
 //! Roles put together: what a role needs to run, whether alone or beside the others.
 
+mod identity;
+mod opening;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,6 +12,11 @@ use std::{
 };
 
 use dsc_lib::{
+    address::Address,
+    cluster::{
+        Board, Cluster, PutError, Revision, Shelf,
+        lease::{self, Applicant},
+    },
     disk::Folder,
     genesis::Chain,
     keys::SecretKey,
@@ -29,10 +37,20 @@ use crate::{
     clock::Time,
     config::Config,
     crash, dashboard,
+    engine::Engine,
+    entropy::OsEntropy,
     exit::Failure,
-    http::{Limits, Token},
+    http::{Client, Limits, Token},
     lock::{FolderLock, LockError},
-    role::{self, Shared, Socket, drive, spawn, transport::Transport, validator::Effort},
+    role::{
+        self, Shared, Socket,
+        blockchain::Member,
+        drive,
+        metronome::{Several, peers::Peer},
+        span, spawn,
+        transport::Transport,
+        validator::Effort,
+    },
     shutdown::Shutdown,
 };
 
@@ -43,6 +61,16 @@ pub(crate) struct Host {
     pub(crate) time: Time,
     pub(crate) shutdown: Shutdown,
     pub(crate) token: Option<Token>,
+    /// What the servers of the chain share.
+    pub(crate) engine: Engine,
+    /// Where other servers reach a blockchain server, if not where it listens.
+    pub(crate) public_url: Option<String>,
+    /// Blocks between two snapshots in a shared store.
+    pub(crate) snapshot_blocks: u64,
+    /// After how long without a sign of the metronome that leads another one does.
+    pub(crate) lease_time: Millis,
+    /// Where others are told that a metronome is reached, if not where it listens.
+    pub(crate) metronome_url: Option<String>,
     /// What a pool holds, and how many bytes wait to be held.
     pub(crate) mempool: mempool::Limits,
     pub(crate) intake_bytes_max: usize,
@@ -51,17 +79,33 @@ pub(crate) struct Host {
 impl Host {
     /// The host that the configuration describes.
     pub(crate) fn from_config(config: &Config, shutdown: Shutdown) -> Result<Self, Failure> {
+        let engine = Engine::from_config(config)?;
+        Ok(Self { engine, ..Self::apart(config, shutdown)? })
+    }
+
+    /// The host of a role that has no part in what servers share, whatever is set for theirs.
+    pub(crate) fn apart(config: &Config, shutdown: Shutdown) -> Result<Self, Failure> {
         let path = config.path("admin.token_file");
         let token = if path.exists() { Some(Token::load(path)?) } else { None };
+        let text_of = |key| Some(config.text(key).to_owned()).filter(|text| !text.is_empty());
         Ok(Self {
             limits: Limits::from_config(config),
             time: Time::new(),
             shutdown,
             token,
+            engine: Engine::Alone,
+            public_url: text_of("blockchain.public_url"),
+            snapshot_blocks: config.count("engine.snapshot_blocks") as u64,
+            lease_time: millis(config.time("engine.lease_time")),
+            metronome_url: text_of("metronome.public_url"),
             mempool: mempool_limits(config),
             intake_bytes_max: config.count("pool.intake_bytes_max"),
         })
     }
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn mempool_limits(config: &Config) -> mempool::Limits {
@@ -80,6 +124,8 @@ pub(crate) struct Running<R> {
     pub(crate) shared: Arc<Shared<R>>,
     pub(crate) url: String,
     server: thread::JoinHandle<()>,
+    /// What else is to end before the role has.
+    beside: Vec<thread::JoinHandle<()>>,
     /// Held as long as the role runs.
     _lock: Option<FolderLock>,
 }
@@ -87,8 +133,10 @@ pub(crate) struct Running<R> {
 impl<R> Running<R> {
     /// Waits for the server to end.
     pub(crate) fn join(self) {
-        // The thread's panic was reported when it happened.
-        drop(self.server.join());
+        for thread in self.beside.into_iter().chain([self.server]) {
+            // The thread's panic was reported when it happened.
+            drop(thread.join());
+        }
     }
 }
 
@@ -146,16 +194,29 @@ pub(crate) fn blockchain(
     }
     let lock = own_folder(folder)?;
     let disk = Ledger::lock(&folder.join("ledger"), chain.is_some(), false)?;
-    let (disk, options) = (Arc::new(crash::disk(disk)), crash::ledger_options());
-    let ledger = Ledger::with_disk(disk, chain, options, opening_progress())?;
+    let (ledger, cluster) = opening::open(&host.engine, Arc::new(crash::disk(disk)), chain)?;
     tell_recovery(ledger.recovery());
     require_room(&host.limits, ledger.state().chain())?;
     let evidence = evidence(folder, ledger.state().chain())?;
+    let member = cluster.map(|cluster| member(host, &socket, folder, cluster)).transpose()?;
     let shared = Shared::new(Blockchain::with_evidence(ledger, evidence));
     let url = socket.url();
-    let site = role::blockchain::site(&shared, &host.limits, &host.shutdown);
+    let role = role::blockchain::Server::new(&shared, member);
+    let site = role::blockchain::site(&role, &host.limits, &host.shutdown);
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
-    Ok(Running { shared, url, server, _lock: Some(lock) })
+    let beside = role::blockchain::follow(&role, &host.shutdown)?;
+    Ok(Running { shared, url, server, beside, _lock: Some(lock) })
+}
+
+/// The part of a blockchain server in a cluster.
+fn member(
+    host: &Host,
+    socket: &Socket,
+    folder: &Path,
+    cluster: Cluster,
+) -> Result<Member, Failure> {
+    let identity = identity::of(folder, socket, host.public_url.as_deref())?;
+    Ok(Member::new(cluster, identity, host.time.clone(), host.snapshot_blocks))
 }
 
 /// Opens the evidence against metronomes that signed two blocks of one height.
@@ -174,21 +235,6 @@ fn disk(path: &Path) -> Result<Folder, Failure> {
     Ok(locked.ok_or_else(|| LockError::Held { folder: path.to_owned(), pid: None })?)
 }
 
-/// Logs each tenth of a long opening.
-fn opening_progress() -> impl FnMut(u64, u64) {
-    let mut last = 0;
-    move |done, total| {
-        let tenth = done.saturating_mul(10).checked_div(total).unwrap_or(10);
-        if tenth > last && total >= LONG_BYTES {
-            tracing::info!(done, total, "checking blocks that the ledger's index does not cover");
-        }
-        last = tenth;
-    }
-}
-
-/// Bytes of a log that take some time to check.
-const LONG_BYTES: u64 = 256 << 20;
-
 /// Logs what a crash or a lost index made necessary.
 fn tell_recovery(recovery: &Recovery) {
     if let Some(torn) = &recovery.torn {
@@ -201,7 +247,8 @@ fn tell_recovery(recovery: &Recovery) {
     }
 }
 
-/// Starts a pool whose journal is in `folder`.
+/// Starts a pool: alone with its journal in `folder`, beside others with nothing of its own on disk;
+/// what it acknowledged alone before goes to the others.
 pub(crate) fn pool(
     host: &Host,
     socket: Socket,
@@ -210,10 +257,18 @@ pub(crate) fn pool(
     faucet: Option<SecretKey>,
     transport: Transport,
 ) -> Result<Running<Pool>, Failure> {
-    let lock = own_folder(folder)?;
+    let (bytes_max, time) = (host.intake_bytes_max, &host.time);
     let path = folder.join(format!("journal-{:016x}", chain.hash().first64()));
-    let pool = Pool::new(chain, host.mempool);
-    let pool = role::pool::Server::open(pool, &path, faucet, host.intake_bytes_max, &host.time)?;
+    let (lock, pool, moving) = if let Some(cluster) = host.engine.open(&chain)? {
+        let pool = Pool::new(chain, host.mempool);
+        let pool = role::pool::Server::join(pool, cluster.transactions, faucet, bytes_max, time)?;
+        let moving = pool.take_journal(&path, &host.shutdown)?;
+        (None, pool, moving)
+    } else {
+        let lock = own_folder(folder)?;
+        let pool = Pool::new(chain, host.mempool);
+        (Some(lock), role::pool::Server::open(pool, &path, faucet, bytes_max, time)?, None)
+    };
     let url = socket.url();
     let site = role::pool::site(&pool, &host.limits, &host.shutdown, host.token.as_ref());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
@@ -226,7 +281,7 @@ pub(crate) fn pool(
         };
         drive(&pool.shared, &transport, &own.time, &own.shutdown, after);
     })?;
-    Ok(Running { shared, url, server, _lock: Some(lock) })
+    Ok(Running { shared, url, server, beside: Vec::from_iter(moving), _lock: lock })
 }
 
 /// Opens the record of the block that a metronome signed last.
@@ -253,10 +308,24 @@ pub(crate) fn metronome(
 ) -> Result<Running<Metronome>, Failure> {
     let lock = own_folder(folder)?;
     let signed = signed_blocks(folder, &chain, &settings.key)?;
+    let cluster = host.engine.open(&chain)?;
+    let key = settings.key.public().address();
     let shared = Shared::new(Metronome::new(chain, settings, signed));
     let url = socket.url();
+    let (several, beside) = match cluster {
+        Some(cluster) => {
+            let told = host.metronome_url.as_deref();
+            let told = identity::url(&socket, told, "metronome.public_url")?;
+            require_leave(&*cluster.board)?;
+            let blockchain = transport.blockchain.clone();
+            let (several, threads) = join(host, &shared, &cluster, key, told, blockchain)?;
+            (Some(several), threads)
+        }
+        None => (None, Vec::new()),
+    };
     let (limits, shutdown) = (&host.limits, &host.shutdown);
-    let site = role::metronome::site(&shared, &host.time, limits, shutdown, host.token.as_ref());
+    let site = role::metronome::Server::new(&shared, &host.time, several);
+    let site = role::metronome::site(site, limits, shutdown, host.token.as_ref());
     let server = socket.serve(site, limits, shutdown)?;
     let (driven, own) = (shared.clone(), host.clone());
     spawn("metronome", move || {
@@ -264,7 +333,40 @@ pub(crate) fn metronome(
         let after = |role: &mut Metronome| faults.tell(role.fault());
         drive(&driven, &transport, &own.time, &own.shutdown, after);
     })?;
-    Ok(Running { shared, url, server, _lock: Some(lock) })
+    Ok(Running { shared, url, server, beside, _lock: Some(lock) })
+}
+
+/// Refuses a metronome that the engine does not let write the lease: it would find that out when it
+/// is to take over.
+pub(crate) fn require_leave(board: &dyn Board) -> Result<(), Failure> {
+    // No note has this revision, so that nothing is put.
+    let put = board.put(Shelf::Control, lease::KEY, b"{}", Some(Revision(1 << 53)));
+    match put {
+        Err(PutError::Unavailable(why)) if why.to_string().contains("Permissions Violation") => {
+            let message = format!("the engine does not let this metronome lead: {why}");
+            Err(Failure::configuration("engine-user", message).with_hint(
+                "set engine.user to the user of metronomes, and engine.password_file to its password",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has a metronome take part as one of several.
+fn join(
+    host: &Host,
+    role: &Arc<Shared<Metronome>>,
+    cluster: &Cluster,
+    key: Address,
+    url: String,
+    blockchain: Client,
+) -> Result<(Several, Vec<thread::JoinHandle<()>>), Failure> {
+    let (role, board) = (role.clone(), cluster.board.clone());
+    let (time, shutdown) = (host.time.clone(), host.shutdown.clone());
+    let process = u64::from_le_bytes(OsEntropy.bytes());
+    let peer = Peer { role, board, blockchain: blockchain.clone(), time, shutdown };
+    let (offers, threads) = peer.join(Applicant { key, process, url }, host.lease_time)?;
+    Ok((Several { offers, blockchain }, threads))
 }
 
 /// What a validator works with.
@@ -323,12 +425,16 @@ pub(crate) fn monitor(
     let site = role::monitor::site(&asked, &host.limits, &host.shutdown);
     let site = site.routes(dashboard::routes());
     let server = socket.serve(site, &host.limits, &host.shutdown)?;
+    role::monitor::servers::watch(&transport, &shared, span(interval), &host.shutdown)?;
     let (driven, own) = (shared.clone(), host.clone());
     spawn("monitor", move || {
         drive(&driven, &transport, &own.time, &own.shutdown, |_| {});
     })?;
-    Ok(Running { shared, url, server, _lock: None })
+    Ok(Running { shared, url, server, beside: Vec::new(), _lock: None })
 }
+
+#[cfg(test)]
+mod turns;
 
 #[cfg(test)]
 mod tests {

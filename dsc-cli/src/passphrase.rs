@@ -183,7 +183,7 @@ fn warn_if_exposed(path: &Path) {
 fn exposure(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     // To write into it is not to read it: whoever can only do that learns nothing.
-    let mode = exposed(&metadata).filter(|mode| mode & 0o044 != 0)?;
+    let mode = exposed(path, &metadata).filter(|mode| mode & 0o044 != 0)?;
     let path = path.display();
     Some(format!(
         "warning: others can read the passphrase in {path} (mode {mode:03o}): `chmod 600 {path}`"

@@ -10,7 +10,7 @@ fn the_development_keys_are_those_the_readme_names() {
     let readme = fs::read_to_string(folder.join("README.md")).unwrap();
     let accounts = (0..10).map(|number| format!("account-{number:02}"));
     let names: Vec<String> =
-        accounts.chain(["metronome", "faucet"].map(ToOwned::to_owned)).collect();
+        accounts.chain(["metronome", "metronome-2", "faucet"].map(ToOwned::to_owned)).collect();
     let mut addresses = HashSet::new();
     for name in &names {
         let text = fs::read_to_string(folder.join(format!("{name}.pem"))).unwrap();

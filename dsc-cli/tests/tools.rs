@@ -2,10 +2,14 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use common::Dsc;
-use dsc_lib::proof::ENGINES;
+use dsc_lib::{
+    ledger::{Ledger, OpenOptions},
+    proof::ENGINES,
+    testing::{chain, next_block},
+};
 use serde_json::json;
 
 const ADDRESS: &str = "dscd1c5598s0p0h9w23q3pyllyq3mtwhfn3n4k4v9280lwmyx7xqkjddqkwj3fr";
@@ -246,4 +250,38 @@ fn bytes_that_are_no_transaction_are_refused() {
     dsc.fails(3, "file-not-found", &["tx", "decode", "@none"]);
     dsc.write("long", vec![0; 1 << 20]);
     dsc.fails(8, "too-long", &["tx", "decode", "@long"]);
+}
+
+/// A ledger that has no block before a snapshot: it says where it begins, takes the blocks that come
+/// after, and is not exported as if it were whole.
+#[test]
+fn a_ledger_from_a_snapshot_is_verified_and_not_exported() {
+    let dsc = Dsc::offline();
+    let mut whole = Ledger::in_memory(chain());
+    let commit = |ledger: &mut Ledger| {
+        let block = next_block(ledger.state(), vec![], vec![]);
+        ledger.commit(&block).unwrap();
+    };
+    commit(&mut whole);
+    commit(&mut whole);
+    let snapshot = whole.snapshot().unwrap();
+    commit(&mut whole);
+    let mut exported = Vec::new();
+    whole.export(&mut exported).unwrap();
+    dsc.write("chain", exported);
+    let folder = Ledger::lock(&dsc.path("based"), true, false).unwrap();
+    drop(Ledger::start_from(Arc::new(folder), chain(), snapshot, OpenOptions::default()).unwrap());
+
+    let imported =
+        dsc.json("dsc.chain.import/1", &["chain", "import", "chain", "--ledger", "based"]);
+    assert_eq!((&imported["added"], &imported["blocks"]), (&1.into(), &3.into()));
+    let verify = ["chain", "verify", "--ledger", "based"];
+    let verified = dsc.json("dsc.chain.verified/1", &verify);
+    assert_eq!((&verified["base"], &verified["blocks"]), (&1.into(), &1.into()));
+    let text = dsc.text(&verify);
+    assert!(text.starts_with("the ledger begins after block 1, whose state is "), "{text}");
+    let export = ["chain", "export", "again", "--ledger", "based"];
+    let (message, _) = dsc.fails(4, "ledger-has-base", &export);
+    assert_eq!(message, "the ledger begins after block 1: it has none of those before");
+    assert!(!dsc.path("again").exists());
 }

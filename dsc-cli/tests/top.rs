@@ -1,5 +1,5 @@
 //! `dsc top` at a terminal and off one, against a monitor that says what the test wants.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "top"))]
 
 mod common;
 

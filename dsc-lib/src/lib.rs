@@ -87,6 +87,10 @@
     doc = "* [`ledger`], [`mempool`], [`role`]: which block may come next, what waits for one, and"
 )]
 #![cfg_attr(feature = "ledger", doc = "  the six roles as state machines.")]
+#![cfg_attr(
+    feature = "ledger",
+    doc = "* [`cluster`]: what several servers of one chain share, behind four traits."
+)]
 #![cfg_attr(feature = "seal", doc = "* [`seal`]: memos that only their recipient can read.")]
 //! * [`disk`]: the few file operations that all of it needs, behind a trait.
 //!
@@ -97,7 +101,7 @@
 //! | `aws-lc` | yes | RSA by aws-lc-rs: signing in a fifth, checking one signature in a tenth of the time | C and assembly, and so a C compiler |
 //! | `ledger` | yes | the ledger, the mempool and the roles | no dependency |
 //! | `seal` | yes | memos that only their recipient can read: `dsc_lib::seal` | `chacha20poly1305` |
-//! | `testing` | no | fixed keys, small chains, failing disks: `dsc_lib::testing` | published keys: never for production |
+//! | `testing` | no | fixed keys, small chains, failing disks, what every engine has to do: `dsc_lib::testing` | published keys: never for production |
 //!
 //! Without default features RSA is in pure Rust and no C is needed: the hash compiles its assembly
 //! if there is a compiler and does without otherwise.
@@ -150,6 +154,8 @@
 
 pub mod address;
 pub mod block;
+#[cfg(feature = "ledger")]
+pub mod cluster;
 pub mod codec;
 pub mod commitment;
 pub mod disk;

@@ -11,7 +11,11 @@
     reason = "tests want a panic"
 )]
 
+#[cfg(feature = "ledger")]
+pub mod conformance;
 pub mod disk;
+#[cfg(feature = "ledger")]
+pub mod faulty;
 
 use std::{
     sync::{LazyLock, atomic::AtomicBool},

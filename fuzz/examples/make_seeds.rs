@@ -2,16 +2,18 @@
 //!
 //! All come from fixed keys and numbers, so the files change only when a format does.
 
-use std::{error::Error, fs, path::Path};
+use std::{error::Error, fs, path::Path, sync::Arc};
 
 use dsc_fuzz::encode;
 use dsc_lib::{
     address::Prefix,
     block::{Block, Header},
+    cluster::Position,
     codec::List,
     genesis::Chain,
     hash::Digest,
     ledger::{CheckedBlock, Ledger, State},
+    mempool::feed::{self, Tag},
     proof::{
         Challenge, Fingerprint, Miner, NoProgress, ProofEntry, Resources, find, space::PAGE_LEN,
     },
@@ -49,6 +51,7 @@ fn main() -> Outcome {
     texts()?;
     configurations()?;
     wire(&ledger, &block)?;
+    batches()?;
     requests()?;
     scripts()
 }
@@ -225,6 +228,7 @@ fn scripts() -> Outcome {
         "accounts",
         "inclusion",
         "journal",
+        "log",
         "mempool",
         "numbers",
         "signature",
@@ -241,6 +245,13 @@ fn scripts() -> Outcome {
         }
     }
     Ok(())
+}
+
+fn batches() -> Outcome {
+    let hash = testing::genesis().hash();
+    let shared = |sequence| pay(&ALICE, sequence, address(&BOB), 1).check(&hash).map(Arc::new);
+    let batch = feed::encode(Tag([7; 16]), Position(3), &[shared(0)?, shared(1)?]);
+    write("log", "two-payments", &batch)
 }
 
 fn texts() -> Outcome {

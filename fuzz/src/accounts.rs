@@ -188,12 +188,14 @@ fn step(script: &mut Script<'_>, signed: bool, state: &mut State, model: &mut Mo
         let [target, ..] = state.round().targets;
         !target.is_met_by(Quality(quality(state, entry)))
     });
+    // Rule B21.
+    let follows = epoch >= before && u128::from(epoch) <= u128::from(before) + (1 << 32);
     let Ok((block, left_out)) = state.draft(proposal, &METRONOME) else {
-        assert!(epoch < before || missed, "nothing else is wrong with the proposal");
+        assert!(!follows || missed, "nothing else is wrong with the proposal");
         return;
     };
     assert!(!missed, "the proof is not good enough");
-    assert!(epoch >= before && block.header().time > state.tip().time);
+    assert!(follows && block.header().time > state.tip().time);
     follow(state, model, &candidates, winner.as_ref(), (&block, &left_out));
     if signed {
         recheck(script, state, &block);

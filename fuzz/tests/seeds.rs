@@ -16,6 +16,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("json", dsc_fuzz::json),
     ("key_file", dsc_fuzz::key_file),
     ("lists", dsc_fuzz::lists),
+    ("log", dsc_fuzz::log),
     ("mempool", dsc_fuzz::mempool),
     ("numbers", dsc_fuzz::numbers),
     ("proof", dsc_fuzz::proof),

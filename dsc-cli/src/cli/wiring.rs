@@ -129,7 +129,7 @@ fn switch(arg: Arg) -> Arg {
 const fn hint(key: &Key) -> ValueHint {
     match key.kind {
         Kind::Path => ValueHint::AnyPath,
-        Kind::Url => ValueHint::Url,
+        Kind::Url | Kind::Urls | Kind::Engine => ValueHint::Url,
         _ => ValueHint::Unknown,
     }
 }

@@ -97,6 +97,9 @@ impl Document for BlockView {
         writeln!(f, "parent       {}", self.parent)?;
         writeln!(f, "time         {} ms since the Unix epoch", self.time)?;
         writeln!(f, "metronome    {}", self.metronome)?;
+        if self.epoch > 0 {
+            writeln!(f, "lease        {}", self.epoch)?;
+        }
         writeln!(f, "challenge    {}", self.challenge)?;
         writeln!(f, "state        {}", self.state)?;
         for entry in &self.proofs {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dsc_lib::{hash::Digest, role::blockchain::Blockchain, units::Height};
+use dsc_lib::{genesis::Chain, hash::Digest, role::blockchain::Blockchain, units::Height};
 use serde::Serialize;
 
 use super::{
@@ -47,10 +47,23 @@ impl Document for Committed {
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let start = Start::new(context, "blockchain")?;
     let socket = start.socket(&args.listen)?;
-    let chain = args.chain.genesis.as_deref().map(network::read_genesis).transpose()?;
+    let chain = chain(args, &start)?;
     let running = node::blockchain(&start.host, socket, &start.folder(), chain)?;
     start.listening(&running.url)?;
     start.watch(|| Committed::of(&running.shared.lock()))?;
     running.join();
     start.stopped()
+}
+
+/// The chain to start a ledger of: that of the file, else, for a new server that shares an engine,
+/// that of the others. A ledger that is there knows its own.
+fn chain(args: &Args, start: &Start<'_>) -> Result<Option<Chain>, Failure> {
+    if let Some(path) = &args.chain.genesis {
+        return network::read_genesis(path).map(Some);
+    }
+    if start.host.engine.is_alone() || start.folder().join("ledger").exists() {
+        return Ok(None);
+    }
+    let Start { transport, host, .. } = start;
+    network::chain_when_up(None, &transport.blockchain, &host.shutdown).map(Some)
 }

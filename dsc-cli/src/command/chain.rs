@@ -1,7 +1,7 @@
 //! `dsc chain`: where a chain stands, whether it keeps every rule, and the chain as one file.
 
 mod import;
-mod source;
+pub(super) mod source;
 
 use std::{
     fmt, fs,
@@ -13,7 +13,7 @@ use dsc_lib::{
     block::Block,
     genesis::Chain,
     hash::Digest,
-    ledger::{Export, Ledger, ReplayError, State, StoreError, Summary},
+    ledger::{Export, ExportError, Ledger, ReplayError, State, StoreError, Summary},
     proof::{Progress, ProofKind},
     role::blockchain::Info,
     units::{Amount, Height},
@@ -149,6 +149,8 @@ fn write_genesis(args: &GenesisArgs, context: &Context<'_>) -> Result<(), Failur
 #[derive(Debug, Serialize)]
 struct Verified {
     chain: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<Height>,
     blocks: u64,
     transactions: u64,
     accounts: u64,
@@ -159,8 +161,8 @@ struct Verified {
 
 impl Verified {
     fn new(chain: Digest, summary: &Summary) -> Self {
-        let Summary { blocks, transactions, accounts, supply: coins, tip, state } = *summary;
-        Self { chain, blocks, transactions, accounts, coins, tip, state }
+        let Summary { base, blocks, transactions, accounts, supply: coins, tip, state } = *summary;
+        Self { chain, base, blocks, transactions, accounts, coins, tip, state }
     }
 }
 
@@ -169,6 +171,9 @@ impl Document for Verified {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { blocks, transactions, coins, tip, .. } = self;
+        if let Some(base) = self.base {
+            writeln!(f, "the ledger begins after block {base}, whose state is what was signed")?;
+        }
         writeln!(f, "{blocks} blocks with {transactions} transactions keep every rule")?;
         writeln!(f, "{coins} coins in {} accounts, tip {tip}", self.accounts)
     }
@@ -201,6 +206,7 @@ impl Replay {
         }
         Ok(Verified {
             chain: state.chain().hash(),
+            base: None,
             blocks: state.round().height.0,
             transactions: self.transactions,
             accounts: state.accounts().len() as u64,
@@ -318,6 +324,10 @@ fn export_ledger(
 ) -> Result<(Digest, u64), Failure> {
     let failed = |error: std::io::Error| Failure::file("write", &args.file, &error);
     let ledger: Ledger = source::open_ledger(path, &args.chain, watched)?;
+    if let Some(base) = ledger.base() {
+        return Err(Failure::rejected("ledger-has-base", ExportError::Base { base })
+            .with_hint("ask a server that has every block: leave --ledger and --offline out"));
+    }
     let chain = ledger.state().chain();
     let mut export = Export::new(BufWriter::new(output), chain.genesis()).map_err(failed)?;
     let total = ledger.state().round().height.0;

@@ -1,5 +1,7 @@
 //! `dsc dev`: a whole chain in one process, with the same roles over the same HTTP.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod demo;
 mod summary;
 
@@ -78,6 +80,17 @@ pub(crate) struct Args {
     /// Tries of a validator in a round at most [default: few, so that an idle chain stays quiet]
     #[arg(long, value_name = "COUNT")]
     attempts: Option<u64>,
+    /// Run two processes of each role on so many nodes of a replicated engine, and show a failover
+    #[arg(
+        long,
+        value_name = "NODES",
+        value_parser = clap::value_parser!(u8).range(3..=5),
+        conflicts_with_all = ["validators", "attempts"]
+    )]
+    cluster: Option<u8>,
+    /// The program nats-server [default: the first on the path]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    nats_server: Option<PathBuf>,
     /// File to write addresses and accounts to, as JSON, once everything runs
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -95,11 +108,28 @@ fn parse_count(text: &str) -> Result<(ProofKind, u32), String> {
 
 /// Runs the chain until it is asked to end, and sums up.
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    match args.cluster {
+        Some(count) => run_cluster(args, context, count),
+        None => run_alone(args, context),
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn run_cluster(args: &Args, context: &Context<'_>, count: u8) -> Result<(), Failure> {
+    cluster::run(args, context, count)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn run_cluster(_args: &Args, _context: &Context<'_>, _count: u8) -> Result<(), Failure> {
+    Err(crate::engine::not_built("this program was built without the engine of a cluster"))
+}
+
+fn run_alone(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(|error| Failure::other("signals", error))?;
     let folder = context.config.path("general.data_dir").join("dev");
     let network = Network::start(args, context, &folder, shutdown.clone())?;
     network.announce(args)?;
-    let demo = args.demo.then(|| Demo::start(args.seed, &network)).transpose()?;
+    let demo = args.demo.then(|| network.pay(args.seed)).transpose()?;
     match args.time {
         Some(time) => drop(shutdown.sleep(time)),
         None => while !shutdown.sleep(Duration::from_secs(3600)) {},
@@ -136,7 +166,7 @@ impl Network {
         }
         fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
         let [monitor, blockchain, pool, metronome] = sockets(args.port_base)?;
-        let chain = chain(args, folder)?;
+        let chain = chain(args, folder, &[network::metronome_key()])?;
         let accounts = account_keys(&chain)?;
         // Development needs no token: everybody here is on this machine.
         let host = Host { token: None, ..Host::from_config(&context.config, shutdown)? };
@@ -177,6 +207,13 @@ impl Network {
         Ok(Self { host, chain, transport, accounts, urls, blockchain: ledger, others, pool })
     }
 
+    /// Starts a stream of payments.
+    fn pay(&self, seed: u64) -> Result<Demo, Failure> {
+        let (chain, accounts) = (self.chain.clone(), self.accounts.clone());
+        let (transport, shutdown) = (self.transport.clone(), self.host.shutdown.clone());
+        Demo::start(seed, chain, accounts, transport, shutdown)
+    }
+
     /// Tells where everything is: people on standard error, programs in the file of `--out`.
     fn announce(&self, args: &Args) -> Result<(), Failure> {
         // The page first: it shows all the rest.
@@ -185,26 +222,7 @@ impl Network {
         for (role, url) in self.urls.iter().filter(|(role, _)| **role != "monitor") {
             note(format_args!("{role:10} {url}"));
         }
-        let prefix = self.chain.prefix();
-        for (index, key) in self.accounts.iter().enumerate() {
-            note(format_args!("account {index:2} {}", key.public().address().to_text(prefix)));
-        }
-        let Some(path) = &args.out else { return Ok(()) };
-        let description = self.description();
-        let text = serde_json::to_string_pretty(&description)
-            .map_err(|error| Failure::other("json", error))?;
-        fs::write(path, text).map_err(|error| Failure::file("write", path, &error))
-    }
-
-    fn description(&self) -> Description<'_> {
-        let prefix = self.chain.prefix();
-        let address = |key: &SecretKey| key.public().address().to_text(prefix);
-        Description {
-            schema: "dsc.dev.network/1",
-            chain: self.chain.hash().to_string(),
-            urls: &self.urls,
-            accounts: self.accounts.iter().map(address).collect(),
-        }
+        Description::new(&self.chain, &self.urls, &self.accounts).tell(args)
     }
 
     /// Ends every role and sums up what the ledger holds.
@@ -231,6 +249,29 @@ struct Description<'a> {
     chain: String,
     urls: &'a BTreeMap<&'static str, String>,
     accounts: Vec<String>,
+}
+
+impl<'a> Description<'a> {
+    fn new(chain: &Chain, urls: &'a BTreeMap<&'static str, String>, keys: &[SecretKey]) -> Self {
+        let address = |key: &SecretKey| key.public().address().to_text(chain.prefix());
+        Self {
+            schema: "dsc.dev.network/1",
+            chain: chain.hash().to_string(),
+            urls,
+            accounts: keys.iter().map(address).collect(),
+        }
+    }
+
+    /// Tells people of the accounts, and programs of everything in the file of `--out`.
+    fn tell(&self, args: &Args) -> Result<(), Failure> {
+        for (index, address) in self.accounts.iter().enumerate() {
+            note(format_args!("account {index:2} {address}"));
+        }
+        let Some(path) = &args.out else { return Ok(()) };
+        let text =
+            serde_json::to_string_pretty(self).map_err(|error| Failure::other("json", error))?;
+        fs::write(path, text).map_err(|error| Failure::file("write", path, &error))
+    }
 }
 
 /// Throws the chain away, unless another process runs it.
@@ -265,8 +306,8 @@ fn transport(
     })
 }
 
-/// The chain in `folder`, or a new one as the flags ask.
-fn chain(args: &Args, folder: &Path) -> Result<Chain, Failure> {
+/// The chain in `folder`, or a new one as the flags ask, with these metronomes.
+fn chain(args: &Args, folder: &Path, metronomes: &[SecretKey]) -> Result<Chain, Failure> {
     let path = folder.join("genesis.json");
     if path.exists() {
         let chain = network::read_genesis(&path)?;
@@ -277,7 +318,7 @@ fn chain(args: &Args, folder: &Path) -> Result<Chain, Failure> {
         network: NETWORK.to_owned(),
         development: true,
         block_time,
-        metronomes: vec![*network::metronome_key().public()],
+        metronomes: metronomes.iter().map(|key| *key.public()).collect(),
         accounts: endowments(args)?,
         engines: ENGINES.iter().map(|entry| trial(entry)).collect::<Result<_, _>>()?,
     };

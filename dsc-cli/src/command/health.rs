@@ -17,7 +17,7 @@ const SERVERS: [&str; 3] = ["blockchain", "pool", "metronome"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Roles to probe [default: all three servers]
+    /// Roles to probe, every server of each [default: all three roles]
     #[arg(value_parser = SERVERS)]
     roles: Vec<String>,
     /// Probe whatever role is at this address
@@ -90,10 +90,11 @@ pub(crate) fn targets(args: &Args, context: &Context<'_>) -> Vec<(String, String
     if let Some(url) = &args.url {
         return vec![(String::new(), url.clone())];
     }
-    let url_of = |role: &str| context.config.text(&format!("{role}.url")).to_owned();
+    let urls_of = |role: &str| context.config.text(&format!("{role}.url")).split(',');
     let all = || SERVERS.map(str::to_owned).to_vec();
     let asked = if args.roles.is_empty() { all() } else { args.roles.clone() };
-    asked.into_iter().map(|role| (role.clone(), url_of(&role))).collect()
+    let each = |role: String| urls_of(&role).map(move |url| (role.clone(), url.to_owned()));
+    asked.into_iter().flat_map(each).collect()
 }
 
 /// Whether the role at `url` is `role`, alive and ready.
@@ -144,6 +145,26 @@ fn advice(role: &str, detail: &str) -> Option<String> {
     if lacks("journal: ") && role == "pool" {
         return Some("it takes in what it had acknowledged: ask again in a moment".into());
     }
+    if lacks("with which this ledger ends") {
+        return Some(
+            "the engine is empty, or another one than before: stop the server, `dsc engine copy \
+             --from` its folder `ledger`, and start it again"
+                .into(),
+        );
+    }
+    if lacks("its parent's is ") {
+        return Some(
+            "a lease with a higher number has made blocks: if this one is to go on alone, start it \
+             with --epoch and that number (metronome.epoch)"
+                .into(),
+        );
+    }
+    if lacks("engine: ") {
+        return Some(
+            "`dsc engine check` with the settings of that role says what it finds of the engine"
+                .into(),
+        );
+    }
     let is_stuck = role == "metronome" && lacks("tip: ");
     is_stuck.then(|| {
         "no block is made: `dsc metronome status` shows the round and who proves, its log what \
@@ -165,5 +186,10 @@ mod tests {
         assert!(of("pool", "the pool is not ready: journal: what it holds").contains("again"));
         assert!(of("metronome", "tip: block 7, 2m00s old").contains("metronome status"));
         assert_eq!(advice("blockchain", "ledger: torn"), None);
+        let other = "engine: the log has not got block 12 (ab), with which this ledger ends";
+        assert!(of("blockchain", other).contains("dsc engine copy"));
+        let lower = "blockchain: no block can be made: the block's epoch is 0, its parent's is 1";
+        assert!(of("metronome", lower).contains("--epoch"));
+        assert!(of("pool", "engine: not reached since 5 ms").contains("dsc engine check"));
     }
 }

@@ -129,12 +129,13 @@ impl Document for Shown {
     const SCHEMA: &'static str = "dsc.metronome/1";
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { running, round, interval, validators, fault } = &self.0;
+        let Status { running, round, interval, validators, fault, .. } = &self.0;
         writeln!(
             f,
             "{}, a block every {interval} ms",
             if *running { "running" } else { "stopped" }
         )?;
+        self.standing(f)?;
         if let Some(round) = round {
             writeln!(f, "round {} closes in {} ms", round.height, round.closes_in)?;
         }
@@ -149,8 +150,29 @@ impl Document for Shown {
     }
 }
 
+impl Shown {
+    /// Who leads, where there are several.
+    fn standing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status { leading, epoch, leader, .. } = &self.0;
+        match leader {
+            Some(_) if *leading => writeln!(f, "leads with lease {epoch}"),
+            Some(url) => writeln!(f, "stands by; {url} leads"),
+            None if *leading => Ok(()),
+            None => writeln!(f, "stands by; nobody leads"),
+        }
+    }
+}
+
+/// Starts or stops one metronome: which one is not left to who answers first.
 fn turn(path: &str, context: &Context<'_>) -> Result<(), Failure> {
-    let status = client(context)?.post_json(path, &())?;
+    let client = client(context)?;
+    if client.count() > 1 {
+        let urls = context.config.text("metronome.url");
+        return Err(Failure::usage(format!("there are several metronomes: {urls}")).with_hint(
+            "say which one with --metronome-url; the others go on when one is stopped",
+        ));
+    }
+    let status = client.post_json(path, &())?;
     context.output.document(&Shown(status))
 }
 

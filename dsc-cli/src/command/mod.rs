@@ -9,6 +9,8 @@ pub(crate) mod config;
 #[cfg(debug_assertions)]
 pub(crate) mod crash_points;
 pub(crate) mod dev;
+#[cfg(feature = "cluster")]
+pub(crate) mod engine;
 pub(crate) mod genesis;
 pub(crate) mod health;
 mod input;
@@ -21,6 +23,9 @@ mod prepared;
 pub(crate) mod proof;
 mod remote;
 mod role;
+#[cfg(all(feature = "cluster", target_os = "linux"))]
+pub(crate) mod tie;
+#[cfg(feature = "top")]
 pub(crate) mod top;
 pub(crate) mod tx;
 pub(crate) mod validator;
@@ -68,6 +73,8 @@ pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
         Command::Config(args) => config::run(&args, &sources, output),
         #[cfg(debug_assertions)]
         Command::CrashPoints => crash_points::run(output),
+        #[cfg(all(feature = "cluster", target_os = "linux"))]
+        Command::Tie(args) => tie::run(&args),
         Command::Dev(args) => dev::run(&args, &open()?),
         Command::Blockchain(args) => blockchain::run(&args, &open()?),
         Command::Pool(args) => pool::run(&args, &open()?),
@@ -81,8 +88,11 @@ pub(crate) fn run(line: Line, output: &Output) -> Result<(), Failure> {
         Command::Vault(args) => vault::run(&args, &open()?),
         Command::Proof(args) => proof::run(&args, &open()?),
         Command::Bench(args) => bench::run(&args, &open()?),
+        #[cfg(feature = "cluster")]
+        Command::Engine(args) => engine::run(&args, &open()?),
         Command::Genesis(args) => genesis::run(&args, &open()?),
         Command::Health(args) => health::run(&args, &open()?),
+        #[cfg(feature = "top")]
         Command::Top(args) => top::run(&args, &open()?),
         Command::Wait(args) => wait::run(&args, &open()?),
     }

@@ -14,6 +14,7 @@ use crate::{
     exit::Failure,
     node,
     output::{Document, note},
+    role,
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ impl Document for Shown<'_> {
     const SCHEMA: &'static str = "dsc.monitor/1";
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { chain, pool, metronome, faults, .. } = self.report;
+        let Report { chain, pool, metronome, faults, servers, .. } = self.report;
         if let Some(chain) = chain {
             let height = chain.height.map_or_else(|| "none".into(), |height| height.to_string());
             writeln!(f, "block {height}  {}  state {}", chain.tip, chain.state)?;
@@ -63,6 +64,7 @@ impl Document for Shown<'_> {
             let (kind, id) = (validator.kind.name(), validator.miner.fingerprint);
             writeln!(f, "validator {id}  {kind:7} {rate:>12} tries/s  {won} blocks won")?;
         }
+        servers.iter().try_for_each(|server| writeln!(f, "{server}"))?;
         faults.iter().try_for_each(|fault| writeln!(f, "no answer: {fault}"))
     }
 }
@@ -92,8 +94,11 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         note(format_args!("dashboard: {}/", running.url));
     }
     let (mut last, mut nobody) = (None, false);
+    // One report is to have everybody in it.
+    let servers = if args.once { role::monitor::servers::count(&start.transport) } else { 0 };
     while !start.host.shutdown.is_requested() {
-        let report = running.shared.lock().report().filter(|r| Some(r.time) != last).cloned();
+        let is_new = |r: &&Report| Some(r.time) != last && r.servers.len() >= servers;
+        let report = running.shared.lock().report().filter(is_new).cloned();
         if let Some(report) = report {
             last = Some(report.time);
             let Report { chain, pool, metronome, .. } = &report;

@@ -17,6 +17,8 @@ use crate::{
 
 /// Time between two looks for something to say.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Roles that have no part in what servers share: settings and secrets for that are not theirs.
+const APART: [&str; 2] = ["monitor", "validator"];
 
 /// Flags of every role that serves.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,7 +72,8 @@ pub(crate) struct Start<'a> {
 impl<'a> Start<'a> {
     pub(crate) fn new(context: &'a Context<'a>, role: &'static str) -> Result<Self, Failure> {
         let shutdown = Shutdown::on_signals().map_err(|e| Failure::other("signals", e))?;
-        let host = Host::from_config(&context.config, shutdown)?;
+        let host = if APART.contains(&role) { Host::apart } else { Host::from_config };
+        let host = host(&context.config, shutdown)?;
         let transport = Transport::from_config(&context.config)?;
         Ok(Self { context, role, host, transport })
     }

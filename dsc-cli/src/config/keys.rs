@@ -8,6 +8,7 @@
 //! `cli/wiring.rs` gives each flag its default and its note in help, and walks the tree of commands
 //! in a test of the first invariant.
 
+pub(crate) use super::kind::EMBEDDED;
 pub use super::kind::Kind;
 
 /// One key.
@@ -76,6 +77,11 @@ const BYTES: Kind = Kind::Count { min: 1 << 10, max: 1 << 30 };
 const THREADS: Kind = Kind::Count { min: 0, max: 1024 };
 const ANY: Kind = Kind::Count { min: 0, max: u64::MAX };
 const SOME: Kind = Kind::Count { min: 1, max: u64::MAX };
+/// As many as a stream can have.
+const REPLICAS: Kind = Kind::Count { min: 1, max: 5 };
+/// A node takes 64 MiB at once at most, and one MiB unless it is told otherwise.
+const CHUNK: Kind = Kind::Count { min: 64 << 10, max: 32 << 20 };
+const POOL: Kind = Kind::Count { min: 1 << 20, max: 1 << 40 };
 /// log2 of the entries of a vault.
 const VAULT: Kind = Kind::Count { min: 16, max: 32 };
 const PORT: Kind = Kind::Count { min: 0, max: u16::MAX as u64 };
@@ -104,11 +110,17 @@ pub const KEYS: &[Key] = &[
     .at(&["--verbose"]),
     unset("general.genesis", Kind::Path, "genesis.json", "Genesis file, else the network is asked")
         .at(&["--genesis"]),
-    key("blockchain.url", Kind::Url, "http://127.0.0.1:7701", "Where the blockchain is reached")
+    key("blockchain.url", Kind::Urls, "http://127.0.0.1:7701", "Where the blockchain is reached")
         .everywhere("--blockchain-url"),
     key("blockchain.listen", Kind::Listen, "127.0.0.1:7701", "Where the blockchain listens")
         .at(&["blockchain --listen"]),
-    key("pool.url", Kind::Url, "http://127.0.0.1:7702", "Where the pool is reached")
+    unset(
+        "blockchain.public_url",
+        Kind::Url,
+        "http://10.0.0.1:7701",
+        "Where other blockchain servers reach this one, else where it listens",
+    ),
+    key("pool.url", Kind::Urls, "http://127.0.0.1:7702", "Where the pool is reached")
         .everywhere("--pool-url"),
     key("pool.listen", Kind::Listen, "127.0.0.1:7702", "Where the pool listens")
         .at(&["pool --listen"]),
@@ -124,10 +136,16 @@ pub const KEYS: &[Key] = &[
     key("pool.per_sender_max", MANY, "131072", "Most transactions held of one sender"),
     key("pool.finished_max", MANY, "262144", "Ended transactions remembered"),
     key("pool.intake_bytes_max", QUEUE, "33554432", "Most bytes waiting to be checked and held"),
-    key("metronome.url", Kind::Url, "http://127.0.0.1:7703", "Where the metronome is reached")
+    key("metronome.url", Kind::Urls, "http://127.0.0.1:7703", "Where the metronome is reached")
         .everywhere("--metronome-url"),
     key("metronome.listen", Kind::Listen, "127.0.0.1:7703", "Where the metronome listens")
         .at(&["metronome --listen"]),
+    unset(
+        "metronome.public_url",
+        Kind::Url,
+        "http://10.0.0.1:7703",
+        "Where others are told that this metronome is reached, else where it listens",
+    ),
     unset(
         "metronome.key",
         Kind::Path,
@@ -263,6 +281,33 @@ pub const KEYS: &[Key] = &[
     key("http.request_time", Kind::Time, "20s", "Longest work on a request"),
     key("http.wait_time", Kind::Time, "60s", "Longest wait of a long poll"),
     key("http.write_time", Kind::Time, "20s", "Longest wait for a client that reads nothing"),
+    key("engine.url", Kind::Engine, EMBEDDED, "What the servers of the chain share")
+        .everywhere("--engine"),
+    unset(
+        "engine.monitors",
+        Kind::Urls,
+        "http://10.0.0.1:8222,http://10.0.0.2:8222,http://10.0.0.3:8222",
+        "Monitoring addresses of all nodes of the engine: they say whether it is safe",
+    ),
+    unset("engine.user", Kind::User, "blockchain", "User of the engine's account"),
+    unset(
+        "engine.password_file",
+        Kind::Path,
+        "engine.password",
+        "File whose first line is that user's password; only its owner may read it",
+    ),
+    unset(
+        "engine.credentials_file",
+        Kind::Path,
+        "engine.creds",
+        "Credentials file of NATS, in place of a user; only its owner may read it",
+    ),
+    unset("engine.ca_file", Kind::Path, "engine-ca.pem", "Who vouches for the nodes; asks for TLS"),
+    key("engine.replicas", REPLICAS, "3", "Nodes that keep a copy of what is shared"),
+    key("engine.lease_time", Kind::Time, "5s", "Silence of a leader after which another leads"),
+    key("engine.chunk_bytes", CHUNK, "524288", "Largest piece; larger things are stored in pieces"),
+    key("engine.pool_bytes_max", POOL, "1073741824", "Most bytes of transactions that wait"),
+    key("engine.snapshot_blocks", SOME, "1000", "Blocks between two snapshots of the state"),
     key("admin.token_file", Kind::Path, "dsc-data/admin-token", "Token for remote administration"),
 ];
 
@@ -279,12 +324,16 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("tx", "it looks at what it is told to"),
     ("block", "it looks at what it is told to"),
     ("chain", "it works on the files it is told to"),
+    #[cfg(feature = "cluster")]
+    ("engine", "its flags say what this call is for"),
     ("proof", "it answers the question it is asked"),
     ("genesis", "the rules of a network are decided once and on purpose"),
     ("bench", "what was measured has to be on the command line of the result"),
     ("metronome --passphrase-fd", "a descriptor is one of this process"),
     ("monitor --once", "it says what this call is for"),
     ("dev --reset", "a setting must not throw a chain away"),
+    ("dev --cluster", "it says what this call is for"),
+    ("dev --nats-server", "it names a program of this machine"),
     ("dev --out", "the file belongs to whoever calls"),
     ("vault --size", "it names the vault"),
     ("vault --address", "it names the vault"),
@@ -305,6 +354,7 @@ pub const PER_CALL: &[(&str, &str)] = &[
     ("wallet --count", "it says how much of the answer is wanted"),
     ("wallet --pem", "it says what this call is for"),
     ("wallet --yes", "it confirms this call"),
+    ("wallet --at-least", "it says which state of the ledger is wanted"),
     ("wallet --limit", "it says how much of the answer is wanted"),
     ("wallet --before", "it says which part of the answer is wanted"),
     ("wallet --memo", "it is a part of this payment"),

@@ -10,6 +10,9 @@ use dsc_lib::{
 
 use crate::{duration, size::ByteSize};
 
+/// The engine of a role that shares nothing with servers elsewhere.
+pub(crate) const EMBEDDED: &str = "embedded";
+
 /// What a value has to look like.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -18,6 +21,10 @@ pub enum Kind {
     Path,
     /// Where a role is reached, `http://HOST:PORT`.
     Url,
+    /// Where several are reached, split by commas.
+    Urls,
+    /// What the servers of a chain share: `embedded`, or the addresses of an engine's nodes.
+    Engine,
     /// Where a role listens, `IP:PORT`.
     Listen,
     /// A time such as `10s`, more than zero.
@@ -47,6 +54,8 @@ pub enum Kind {
     Validators,
     /// The name of a key in the wallet.
     KeyName,
+    /// The name of a user.
+    User,
 }
 
 impl Kind {
@@ -59,6 +68,8 @@ impl Kind {
         let fits = match self {
             Self::Path => !text.is_empty(),
             Self::Url => is_url(text),
+            Self::Urls => text.split(',').all(is_url),
+            Self::Engine => is_engine(text),
             Self::Listen => text.parse::<SocketAddr>().is_ok(),
             Self::Time => duration::parse(text).is_ok_and(|time| !time.is_zero()),
             Self::Count { min, max } => {
@@ -73,6 +84,7 @@ impl Kind {
             Self::Numbers => text.split(',').all(|number| number.parse::<u32>().is_ok()),
             Self::Validators => text.split(',').all(is_validators),
             Self::KeyName => text.parse::<crate::keystore::KeyName>().is_ok(),
+            Self::User => !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()),
         };
         if fits { Ok(()) } else { Err(self.expected()) }
     }
@@ -81,6 +93,11 @@ impl Kind {
         match self {
             Self::Path => "a path".into(),
             Self::Url => "an address such as http://127.0.0.1:7701 (TLS is left to a proxy)".into(),
+            Self::Urls => "addresses such as http://10.0.0.1:7701,http://10.0.0.2:7701".into(),
+            Self::Engine => "embedded, or nodes such as nats://10.0.0.1:4222,10.0.0.2:4222 \
+                             (tls:// asks for TLS; no user and password: those are engine.user and \
+                             engine.password_file)"
+                .into(),
             Self::Listen => "an address such as 127.0.0.1:7701".into(),
             Self::Time => "a time above zero such as 10s or 1m30s".into(),
             Self::Count { min, max: u64::MAX } => format!("a whole number from {min} on"),
@@ -94,6 +111,7 @@ impl Kind {
             Self::Numbers => "whole numbers split by commas, such as 0,1".into(),
             Self::Validators => "PROOF=COUNT pairs split by commas, such as work=1,space=2".into(),
             Self::KeyName => "the name of a key in the wallet".into(),
+            Self::User => "the name of a user, without spaces".into(),
         }
     }
 
@@ -104,7 +122,15 @@ impl Kind {
 
     /// Whether TOML may write the value as an array too.
     pub const fn is_list(self) -> bool {
-        matches!(self, Self::Numbers | Self::Validators)
+        matches!(self, Self::Numbers | Self::Validators | Self::Urls | Self::Engine)
+    }
+
+    /// What of a value that was refused may be shown: where a password might be, not that.
+    pub fn shown(self, text: &str) -> String {
+        match (self, text.rsplit_once('@')) {
+            (Self::Url | Self::Urls | Self::Engine, Some((_, rest))) => format!("..@{rest}"),
+            _ => text.to_owned(),
+        }
     }
 
     /// What help calls a value.
@@ -112,6 +138,8 @@ impl Kind {
         match self {
             Self::Path => "PATH",
             Self::Url => "URL",
+            Self::Urls => "URL,..",
+            Self::Engine => "embedded|URL,..",
             Self::Listen => "IP:PORT",
             Self::Time => "TIME",
             Self::Count { .. } => "COUNT",
@@ -123,14 +151,26 @@ impl Kind {
             Self::Fingerprint => "UUID",
             Self::Numbers => "NUMBER,..",
             Self::Validators => "PROOF=COUNT,..",
-            Self::KeyName => "NAME",
+            Self::KeyName | Self::User => "NAME",
         }
     }
 }
 
 /// A scheme, a host and a port, without a path.
 fn is_url(text: &str) -> bool {
-    let Some(authority) = text.strip_prefix("http://") else { return false };
+    text.strip_prefix("http://").is_some_and(is_authority)
+}
+
+/// The engine of one process, or nodes to connect to: only the first needs to say how.
+fn is_engine(text: &str) -> bool {
+    let mut nodes = text.split(',');
+    let scheme = |node: &'_ str| ["nats://", "tls://"].into_iter().find(|s| node.starts_with(s));
+    let is_node = |node: &str| is_authority(&node[scheme(node).map_or(0, str::len)..]);
+    let is_first = |node: &str| scheme(node).is_some() && is_node(node);
+    text == EMBEDDED || (nodes.next().is_some_and(is_first) && nodes.all(is_node))
+}
+
+fn is_authority(authority: &str) -> bool {
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let Some((host, port)) = authority.rsplit_once(':') else { return false };
     let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
@@ -151,6 +191,22 @@ mod tests {
         for url in ["http://127.0.0.1:7701", "http://localhost:1/", "http://[::1]:80"] {
             assert_eq!(Kind::Url.check(url), Ok(()), "{url}");
         }
+        assert_eq!(Kind::Urls.check("http://a:1,http://b:2/"), Ok(()));
+    }
+
+    #[test]
+    fn an_engine_is_embedded_or_some_nodes() {
+        for engine in ["embedded", "nats://a:4222", "nats://a:4222,b:4222,tls://[::1]:4223"] {
+            assert_eq!(Kind::Engine.check(engine), Ok(()), "{engine}");
+        }
+        assert_eq!(Kind::Urls.check("http://a:8222,http://b:8222"), Ok(()));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        assert_eq!(Kind::Engine.shown("nats://user:secret@a:4222"), "..@a:4222");
+        assert_eq!(Kind::Engine.shown("nats//a"), "nats//a");
+        assert_eq!(Kind::Path.shown("a@b"), "a@b");
     }
 
     #[test]
@@ -162,6 +218,18 @@ mod tests {
             (Kind::Url, "http://127.0.0.1:0"),
             (Kind::Url, "http://user@host:1"),
             (Kind::Url, "http://127.0.0.1:7701/path"),
+            (Kind::Url, "http://a:1,http://b:2"),
+            (Kind::Urls, "http://a:1,,http://b:2"),
+            (Kind::Urls, ""),
+            (Kind::Urls, "http://a:1,"),
+            (Kind::Urls, "http://a:1,nats://b:1"),
+            (Kind::Engine, "nats://user:secret@a:4222"),
+            (Kind::Engine, "nats://a:4222,embedded"),
+            (Kind::Engine, "nats://a:4222,user:secret@b:4222"),
+            (Kind::Engine, "a:4222"),
+            (Kind::Engine, "nats://a:4222,"),
+            (Kind::Engine, "http://a:4222"),
+            (Kind::Engine, "nats://a"),
             (Kind::Listen, "localhost:1"),
             (Kind::Time, "0s"),
             (Kind::Count { min: 1, max: 9 }, "0"),
@@ -177,6 +245,7 @@ mod tests {
             (Kind::Validators, "luck=1"),
             (Kind::Validators, "work"),
             (Kind::KeyName, "No Name"),
+            (Kind::User, "a b"),
         ];
         for (kind, value) in cases {
             let expected = kind.check(value).unwrap_err();

@@ -153,7 +153,9 @@ fn a_list_may_be_an_array_and_nothing_an_empty_string() {
     assert_eq!(config.text("validator.index"), "0,2");
     assert_eq!(config.text("validator.size"), "");
     assert_eq!(config.text("dev.validators"), "work=2,space=1");
-    for text in ["[validator]\nindex = [true]\n", "[pool]\nurl = [\"http://a:1\"]\n"] {
+    let servers = from_text("[pool]\nurl = [\"http://a:1\", \"http://b:2\"]\n").unwrap();
+    assert_eq!(servers.text("pool.url"), "http://a:1,http://b:2");
+    for text in ["[validator]\nindex = [true]\n", "[monitor]\nurl = [\"http://a:1\"]\n"] {
         assert!(matches!(from_text(text).unwrap_err(), ConfigError::Invalid { .. }), "{text}");
     }
 }

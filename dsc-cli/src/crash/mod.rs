@@ -57,6 +57,15 @@ pub(crate) enum Point {
     /// The journal was shortened as far as it could be
     #[value(name = "pool.retired")]
     PoolRetired,
+    /// A batch is in the log that pools share, and nobody was told
+    #[value(name = "cluster.published")]
+    ClusterPublished,
+    /// A batch of that log was applied, and nobody was told
+    #[value(name = "cluster.applied")]
+    ClusterApplied,
+    /// Batches that the ledger has ended were removed from that log
+    #[value(name = "cluster.removed")]
+    ClusterRemoved,
     /// A validator's proof was taken, and not answered
     #[value(name = "metronome.proof-taken")]
     MetronomeProofTaken,
@@ -141,6 +150,24 @@ pub(crate) enum Point {
     /// The chain told how it stands
     #[value(name = "monitor.told")]
     MonitorTold,
+    /// A block is in the shared log, and not in this server's own
+    #[value(name = "cluster.appended")]
+    ClusterAppended,
+    /// An entry of the shared log was read, and not applied
+    #[value(name = "cluster.followed")]
+    ClusterFollowed,
+    /// The other servers were told how far this one has come
+    #[value(name = "cluster.noted")]
+    ClusterNoted,
+    /// A metronome took the lease, and does not know it yet
+    #[value(name = "cluster.lease-taken")]
+    ClusterLeaseTaken,
+    /// A metronome renewed or gave back its lease, and does not know it yet
+    #[value(name = "cluster.lease-renewed")]
+    ClusterLeaseRenewed,
+    /// A proof that was handed in is where the other metronomes find it
+    #[value(name = "cluster.proof-shared")]
+    ClusterProofShared,
 }
 
 /// Dies here if a test has asked for it.

@@ -70,6 +70,7 @@ const ASSETS: &[Asset] = assets! {
     "plot.js"
     "ribbon.js"
     "search.js"
+    "servers.js"
     "state.js"
     "stream.js"
     "theme.js"

@@ -76,7 +76,7 @@ impl Token {
     /// [`TokenError`] if it cannot be read, is open to others, or too short.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
         let failed = |source| TokenError::File { path: path.to_owned(), source };
-        if let Some(mode) = exposed(&fs::metadata(path).map_err(failed)?) {
+        if let Some(mode) = exposed(path, &fs::metadata(path).map_err(failed)?) {
             return Err(TokenError::Exposed { path: path.to_owned(), mode });
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);

@@ -1,11 +1,20 @@
 //! The client of the roles: blocking, with keep-alive, and bounded in time and size.
+//!
+//! Where a role has several servers, the next one is asked when one cannot be reached or takes no
+//! requests now; when its answer was lost, if to ask again changes nothing; and after one that says
+//! that it hears nothing of what it shares with the others, which may be old news.
 
-use std::{fmt, io, time::Duration};
+mod addresses;
+mod error;
 
+use std::{cell::Cell, fmt, io, sync::Arc, time::Duration};
+
+use dsc_lib::units::Height;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use thiserror::Error;
 use ureq::{Agent, Body, Timeout, http::Response};
 
+use self::addresses::Addresses;
+pub use self::error::{ClientError, RemoteProblem};
 use super::Token;
 use crate::config::{Config, keys::Kind};
 
@@ -13,82 +22,15 @@ use crate::config::{Config, keys::Kind};
 /// of one.
 const IDLE_TIME: Duration = Duration::from_secs(5);
 const PROBLEM_BYTES_MAX: u64 = 64 << 10;
-
-/// A request without the answer it asked for.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The server answered an error.
-    #[error("{0}")]
-    Problem(RemoteProblem),
-    /// Nobody answers there.
-    #[error("{} cannot be reached at {url}: {reason}", name_of(role))]
-    Connect {
-        /// The role that was looked for; empty if that is not known.
-        role: &'static str,
-        /// The address.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// The answer took too long.
-    #[error("no answer from {url} within {after:?}")]
-    Timeout {
-        /// The address.
-        url: String,
-        /// The time allowed.
-        after: Duration,
-    },
-    /// The connection broke after something was sent.
-    #[error("the connection to {url} was lost: {reason}")]
-    Lost {
-        /// The address.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// The answer is larger than allowed.
-    #[error("the answer of {url} is larger than {limit} bytes")]
-    TooLarge {
-        /// The address.
-        url: String,
-        /// The size allowed.
-        limit: u64,
-    },
-    /// The answer is not what a role would say.
-    #[error("the answer of {url} makes no sense: {reason}")]
-    Malformed {
-        /// The address.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// The address is not one.
-    #[error("`{url}` is no address of a role, expected {expected}")]
-    Url {
-        /// The text.
-        url: String,
-        /// What an address looks like.
-        expected: String,
-    },
-}
-
-/// An error that a server answered.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{detail} ({code})")]
-#[non_exhaustive]
-pub struct RemoteProblem {
-    /// The status.
-    pub status: u16,
-    /// The stable code.
-    pub code: String,
-    /// What happened, in one sentence.
-    pub detail: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// When to try again.
-    pub retry_after: Option<Duration>,
-}
+/// A server that has not heard for a while of what it shares with others says since when.
+const STALE_SINCE: &str = "x-stale-since";
+/// What may be asked for again, of another server, when its answer was lost: what was taken once is
+/// known by what it is.
+const REPEATABLE: [&str; 3] = ["/v1/blocks", "/v1/transactions", "/v1/proofs"];
+/// Longest wait for the head of an answer where another server can be asked, beside the time that
+/// the question itself may stay open: to be shown something, and to have something done.
+const GET_PATIENCE: Duration = Duration::from_secs(5);
+const POST_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 struct ProblemFields {
@@ -97,32 +39,43 @@ struct ProblemFields {
     hint: Option<String>,
 }
 
-/// A client of one role.
+/// One try to ask one server.
+#[derive(Clone, Copy, Debug)]
+struct Try<'a> {
+    url: &'a str,
+    /// Longest wait for the head of the answer.
+    patience: Duration,
+    /// Whether the answer says that it may be old.
+    is_stale: &'a Cell<bool>,
+}
+
+/// A client of one role, whether it has one server or several.
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
     role: &'static str,
-    base: String,
+    addresses: Arc<Addresses>,
     token: Option<Token>,
+    /// The height that answers are to be as of at least.
+    at_least: Option<Height>,
     request_time: Duration,
     answer_bytes_max: u64,
 }
 
 impl Client {
-    /// A client of the role at `url`.
+    /// A client of the role at `urls`, split by commas.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Url`] if `url` is not `http://HOST:PORT`.
+    /// [`ClientError::Url`] if one of them is not `http://HOST:PORT`.
     pub fn new(
-        url: &str,
+        urls: &str,
         connect_time: Duration,
         request_time: Duration,
         answer_bytes_max: u64,
     ) -> Result<Self, ClientError> {
-        Kind::Url
-            .check(url)
-            .map_err(|expected| ClientError::Url { url: url.to_owned(), expected })?;
+        let kind = if urls.contains(',') { Kind::Urls } else { Kind::Url };
+        kind.check(urls).map_err(|expected| ClientError::Url { url: urls.to_owned(), expected })?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -133,19 +86,20 @@ impl Client {
             .max_idle_age(IDLE_TIME)
             .user_agent(concat!("dsc/", env!("CARGO_PKG_VERSION")))
             .build();
-        let base = url.trim_end_matches('/').to_owned();
+        let addresses = Arc::new(Addresses::parse(urls));
         let agent = Agent::new_with_config(config);
-        Ok(Self { agent, role: "", base, token: None, request_time, answer_bytes_max })
+        let (token, at_least) = (None, None);
+        Ok(Self { agent, role: "", addresses, token, at_least, request_time, answer_bytes_max })
     }
 
-    /// A client of the role at `url` with the bounds that `config` sets.
+    /// A client of the role at `urls` with the bounds that `config` sets.
     ///
     /// # Errors
     ///
     /// As [`Client::new`].
-    pub fn from_config(url: &str, config: &Config) -> Result<Self, ClientError> {
+    pub fn from_config(urls: &str, config: &Config) -> Result<Self, ClientError> {
         Self::new(
-            url,
+            urls,
             config.time("client.connect_time"),
             config.time("client.request_time"),
             config.count("http.bulk_bytes_max") as u64,
@@ -176,6 +130,13 @@ impl Client {
         self
     }
 
+    /// Asks a blockchain server for answers as of this height at least.
+    #[must_use]
+    pub fn at_least(mut self, height: Option<Height>) -> Self {
+        self.at_least = height;
+        self
+    }
+
     /// Waits up to `time` for each answer; for long polls.
     #[must_use]
     pub fn with_request_time(mut self, time: Duration) -> Self {
@@ -190,9 +151,30 @@ impl Client {
         self
     }
 
-    /// The address of the role.
+    /// The address that answered last.
     pub fn base(&self) -> &str {
-        &self.base
+        self.addresses.last()
+    }
+
+    /// Whether who answered last says that it has not heard of the others for a while.
+    pub fn is_stale(&self) -> bool {
+        self.addresses.is_stale()
+    }
+
+    /// All addresses, in the order in which they were given.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.addresses.urls()
+    }
+
+    /// A client of each server alone.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
+        let alone = |url| Self { addresses: Arc::new(Addresses::parse(url)), ..self.clone() };
+        self.urls().map(alone)
+    }
+
+    /// How many addresses there are.
+    pub fn count(&self) -> usize {
+        self.addresses.count()
     }
 
     /// Gets `path` as JSON.
@@ -219,13 +201,21 @@ impl Client {
     ///
     /// As [`Client::get_json`].
     pub fn get_within(&self, path: &str, max: u64) -> Result<Vec<u8>, ClientError> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", bearer(token));
-        }
-        let request = request.config().timeout_global(Some(self.request_time)).build();
+        let max = max.max(self.answer_bytes_max);
         // Reading changes nothing, so that an answer that was lost is only one not had.
-        self.read(request.call(), max.max(self.answer_bytes_max)).map_err(|error| match error {
+        self.ask(GET_PATIENCE.saturating_add(wait_of(path)), true, |this| {
+            let mut request = self.agent.get(format!("{}{path}", this.url));
+            if let Some(token) = &self.token {
+                request = request.header("authorization", bearer(token));
+            }
+            if let Some(height) = self.at_least {
+                request = request.header("x-min-height", height.to_string());
+            }
+            let request = request.config().timeout_global(Some(self.request_time));
+            let request = request.timeout_recv_response(Some(this.patience)).build();
+            self.read(this, request.call(), max)
+        })
+        .map_err(|error| match error {
             ClientError::Lost { url, reason } => {
                 ClientError::Connect { role: self.role, url, reason }
             }
@@ -239,16 +229,19 @@ impl Client {
     ///
     /// As [`Client::get_json`]; and those of reading.
     pub fn open(&self, path: &str) -> Result<impl io::Read + Send + use<>, ClientError> {
-        let request = self.agent.get(format!("{}{path}", self.base));
-        // Only the head of the answer has to come soon.
-        let request = request.config().timeout_global(None);
-        let request = request.timeout_recv_response(Some(self.request_time)).build();
-        let mut response = request.call().map_err(|error| self.transport(error))?;
-        if !response.status().is_success() {
-            let body = response.body_mut().with_config().limit(PROBLEM_BYTES_MAX).read_to_vec();
-            return Err(self.problem(&response, &body.map_err(|error| self.transport(error))?));
-        }
-        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+        self.ask(self.request_time, true, |this| {
+            let request = self.agent.get(format!("{}{path}", this.url));
+            // Only the head of the answer has to come soon.
+            let request = request.config().timeout_global(None);
+            let request = request.timeout_recv_response(Some(this.patience)).build();
+            let mut response = request.call().map_err(|error| self.transport(this, error))?;
+            if !response.status().is_success() {
+                let body = response.body_mut().with_config().limit(PROBLEM_BYTES_MAX).read_to_vec();
+                let body = body.map_err(|error| self.transport(this, error))?;
+                return Err(problem(this, &response, &body));
+            }
+            Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+        })
     }
 
     /// Posts JSON to `path` and reads JSON.
@@ -288,41 +281,62 @@ impl Client {
     }
 
     fn post(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
-        request = request.header("content-type", media_type);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", bearer(token));
+        let route = path.split('?').next().unwrap_or_default();
+        self.ask(POST_PATIENCE, REPEATABLE.contains(&route), |this| {
+            let mut request = self.agent.post(format!("{}{path}", this.url));
+            request = request.header("content-type", media_type);
+            if let Some(token) = &self.token {
+                request = request.header("authorization", bearer(token));
+            }
+            let request = request.config().timeout_global(Some(self.request_time));
+            let request = request.timeout_recv_response(Some(this.patience)).build();
+            self.read(this, request.send(body), self.answer_bytes_max)
+        })
+    }
+
+    /// Asks one server after the other, as long as there is reason to.
+    fn ask<T>(
+        &self,
+        patience: Duration,
+        is_repeatable: bool,
+        ask: impl Fn(Try<'_>) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        // Who is alone is waited for as long as may be.
+        let is_alone = self.count() == 1;
+        let patience = if is_alone { self.request_time } else { patience.min(self.request_time) };
+        let mut failures = Vec::new();
+        for (index, url) in self.addresses.in_turn() {
+            let is_stale = Cell::new(false);
+            match ask(Try { url, patience, is_stale: &is_stale }) {
+                Err(error) if error.is_for_another(is_repeatable) => failures.push(error),
+                settled => {
+                    if settled.as_ref().err().is_none_or(ClientError::is_an_answer) {
+                        self.addresses.heard(index, is_stale.get());
+                    }
+                    return settled;
+                }
+            }
         }
-        let request = request.config().timeout_global(Some(self.request_time)).build();
-        self.read(request.send(body), self.answer_bytes_max)
+        Err(error::together(failures, &self.addresses))
     }
 
     fn read(
         &self,
+        this: Try<'_>,
         answered: Result<Response<Body>, ureq::Error>,
         max: u64,
     ) -> Result<Vec<u8>, ClientError> {
-        let mut response = answered.map_err(|error| self.transport(error))?;
+        let mut response = answered.map_err(|error| self.transport(this, error))?;
+        this.is_stale.set(response.headers().contains_key(STALE_SINCE));
         let is_error = !response.status().is_success();
         let limit = if is_error { PROBLEM_BYTES_MAX } else { max };
         let body = response.body_mut().with_config().limit(limit).read_to_vec();
-        let body = body.map_err(|error| self.transport(error))?;
-        if is_error { Err(self.problem(&response, &body)) } else { Ok(body) }
+        let body = body.map_err(|error| self.transport(this, error))?;
+        if is_error { Err(problem(this, &response, &body)) } else { Ok(body) }
     }
 
-    fn problem(&self, response: &Response<Body>, body: &[u8]) -> ClientError {
-        let status = response.status().as_u16();
-        let Ok(ProblemFields { code, detail, hint }) = serde_json::from_slice(body) else {
-            return self.malformed(&format_args!("status {status} without a problem"));
-        };
-        let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
-        let retry_after = seconds.map(Duration::from_secs);
-        ClientError::Problem(RemoteProblem { status, code, detail, hint, retry_after })
-    }
-
-    fn transport(&self, error: ureq::Error) -> ClientError {
-        let (role, url) = (self.role, self.base.clone());
+    fn transport(&self, this: Try<'_>, error: ureq::Error) -> ClientError {
+        let (role, url) = (self.role, this.url.to_owned());
         let reason = error.to_string();
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve)
@@ -330,6 +344,9 @@ impl Client {
             | ureq::Error::ConnectionFailed => ClientError::Connect { role, url, reason },
             ureq::Error::Io(error) if is_before_sending(&error) => {
                 ClientError::Connect { role, url, reason: plain(&error) }
+            }
+            ureq::Error::Timeout(Timeout::RecvResponse) => {
+                ClientError::Timeout { url, after: this.patience }
             }
             ureq::Error::Timeout(_) => ClientError::Timeout { url, after: self.request_time },
             ureq::Error::BodyExceedsLimit(limit) => ClientError::TooLarge { url, limit },
@@ -343,21 +360,34 @@ impl Client {
     }
 
     fn malformed(&self, reason: &dyn fmt::Display) -> ClientError {
-        ClientError::Malformed { url: self.base.clone(), reason: reason.to_string() }
+        malformed(self.base(), reason)
     }
+}
+
+fn malformed(url: &str, reason: &dyn fmt::Display) -> ClientError {
+    ClientError::Malformed { url: url.to_owned(), reason: reason.to_string() }
+}
+
+fn problem(this: Try<'_>, response: &Response<Body>, body: &[u8]) -> ClientError {
+    let status = response.status().as_u16();
+    let Ok(ProblemFields { code, detail, hint }) = serde_json::from_slice(body) else {
+        return malformed(this.url, &format_args!("status {status} without a problem"));
+    };
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+    let retry_after = seconds.map(Duration::from_secs);
+    ClientError::Problem(RemoteProblem { status, code, detail, hint, retry_after })
+}
+
+/// How long a question asks to stay open.
+fn wait_of(path: &str) -> Duration {
+    let (_, query) = path.split_once('?').unwrap_or_default();
+    let wait = query.split('&').find_map(|field| field.strip_prefix("wait="));
+    Duration::from_millis(wait.and_then(|wait| wait.parse().ok()).unwrap_or_default())
 }
 
 fn bearer(token: &Token) -> String {
     format!("Bearer {}", token.secret())
-}
-
-/// What people call a role.
-fn name_of(role: &str) -> String {
-    match role {
-        "" => "a server".into(),
-        "blockchain" => "the blockchain server".into(),
-        role => format!("the {role}"),
-    }
 }
 
 /// What the system says, without its number for that.

@@ -21,6 +21,8 @@ use crate::{
     shutdown::Shutdown,
 };
 
+mod several;
+
 /// A server in a thread of its own.
 struct Running {
     address: SocketAddr,

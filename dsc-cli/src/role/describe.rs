@@ -226,6 +226,10 @@ describe! { answered Info as "Info": "Where the ledger stands." {
     targets: "What they must meet, in the order of engines: work, space, memory.",
     wins: "Blocks won since the first one.",
     equivocations: "Heights at which a metronome was seen to have signed two blocks.",
+    final_height: "Height up to which at least two blockchain servers have every block on disk; null \
+                   if there is one server, or if that is not known.",
+    stale_since: "Since when the server hears nothing of the engine that it shares with others, as in \
+                  `x-stale-since`; null if it does, or shares none.",
 }}
 
 describe! { answered Equivocation as "Equivocation": "Two headers of one height with the same signer." {
@@ -307,7 +311,10 @@ describe! { answered Validator as "Validator": "What is known of a validator." {
 }}
 
 describe! { answered metronome::Status as "MetronomeStatus": "How a metronome stands." {
-    running: "Whether it makes blocks.",
+    running: "Whether it makes blocks, when it leads.",
+    leading: "Whether it leads: of several metronomes one does, and the only one always.",
+    epoch: "Number of its lease, which its blocks name; 0 if it never held one.",
+    leader: "Where the one that leads is reached; null where there is only one.",
     round: "The round that is open; null if none is.",
     interval: "Planned time between blocks.",
     validators: "Validators that reported lately, by miner and engine; reports are not checked.",
@@ -336,6 +343,7 @@ describe! { answered Report as "Report": "What the roles said last." {
     pool: "The pool's holdings; null if it did not answer.",
     metronome: "The metronome and its validators; null if it did not answer.",
     faults: "Who did not answer, and why.",
+    servers: "Each server of every role, where one has several; empty otherwise.",
 }}
 
 /// One of several objects that `tag` tells apart.

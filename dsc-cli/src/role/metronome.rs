@@ -1,6 +1,8 @@
 //! The metronome over HTTP.
 
-use std::sync::Arc;
+pub(crate) mod peers;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use dsc_lib::{
@@ -8,12 +10,13 @@ use dsc_lib::{
     proof::{ProofEntry, ProofKind},
     role::{
         HandIn,
-        metronome::{Metronome, OpenRound, Status},
+        metronome::{Metronome, OpenRound, Receipt, Status},
     },
     units::Millis,
 };
 use serde_json::json;
 
+use self::peers::Offers;
 use super::{
     Shared, genesis,
     query::{Asked, Round, bounded},
@@ -24,7 +27,7 @@ use crate::{
     clock::Time,
     crash::{self, Point},
     http::{
-        Check, Json, Limits, Problem, Site, Token,
+        Check, Client, Json, Limits, Problem, Site, Token,
         openapi::{Group, Operation, Outline, Routes},
     },
     metrics::{self, Sort},
@@ -34,6 +37,8 @@ use crate::{
 /// A block is late after this many planned times between blocks, and this time.
 const LATE_INTERVALS: u64 = 10;
 const LATE_MS: u64 = 10_000;
+/// When to ask one of several again that has no round.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A metronome and the clock it goes by.
 #[derive(Clone, Debug)]
@@ -42,17 +47,64 @@ pub(crate) struct Server {
     time: Time,
     /// When it began to serve.
     since: Millis,
+    /// What it has as one of several, if there are others.
+    several: Option<Several>,
+}
+
+/// What a metronome has beside its role that is one of several.
+#[derive(Clone, Debug)]
+pub(crate) struct Several {
+    /// Where the other metronomes are told of proofs.
+    pub(crate) offers: Offers,
+    /// The servers that it follows.
+    pub(crate) blockchain: Client,
+}
+
+impl Server {
+    pub(crate) fn new(
+        shared: &Arc<Shared<Metronome>>,
+        time: &Time,
+        several: Option<Several>,
+    ) -> Self {
+        Self { shared: shared.clone(), time: time.clone(), since: time.now(), several }
+    }
+
+    /// Another round than the one known; a refusal where one of several knows of none but an old
+    /// one, because nobody tells it of blocks.
+    fn look(&self, metronome: &Metronome, asked: &Round) -> Option<Result<OpenRound, Problem>> {
+        let now = self.time.now();
+        let is_deaf = self.several.as_ref().is_some_and(|several| several.blockchain.is_stale());
+        if is_deaf && !metronome.leads(now) {
+            return Some(Err(no_round("the blockchain server hears nothing of the others")));
+        }
+        metronome.round_other_than(now, asked.after, asked.challenge).map(Ok)
+    }
+
+    /// No other round has opened here. Whoever waits for one is sent on to the next metronome if
+    /// this one does not know of any, or is in trouble and may not hear of it.
+    async fn none_here(self) -> Result<Json<Option<OpenRound>>, Problem> {
+        let now = self.time.now();
+        let look = move |metronome: &mut Metronome| {
+            (metronome.round(now).is_some(), metronome.fault().map(str::to_owned))
+        };
+        match self.shared.with(look).await? {
+            (true, None) => Ok(Json(None)),
+            (_, fault) => Err(no_round(&fault.unwrap_or_else(|| "no round is open".into()))),
+        }
+    }
+}
+
+fn no_round(why: &str) -> Problem {
+    Problem::unavailable("no-round", why).with_retry_after(RETRY_AFTER)
 }
 
 /// The routes of a metronome.
 pub(crate) fn site(
-    shared: &Arc<Shared<Metronome>>,
-    time: &Time,
+    server: Server,
     limits: &Limits,
     shutdown: &Shutdown,
     token: Option<&Token>,
 ) -> Site {
-    let server = Server { shared: shared.clone(), time: time.clone(), since: time.now() };
     let figures = server.clone();
     Site::of(outline().with_state(&server), limits, shutdown, token)
         .ready(move || checks(&server))
@@ -112,6 +164,7 @@ fn described_round() -> Operation {
         .about("Waits for another round than the one that is known.")
         .query::<Round>()
         .json::<Option<OpenRound>>("The round; null if no other one opened in time.")
+        .fault(503, "no-round", "one of several metronomes has no round open, or is in trouble")
 }
 
 fn switch(id: &'static str, summary: &'static str) -> Operation {
@@ -129,7 +182,20 @@ fn checks(server: &Server) -> Vec<Check> {
     // A chain that was at rest until this one was started may take its time.
     let late = now.since(time.max(server.since));
     let tip = tip_check(&status, late, &tip_text(height, now.since(time)));
-    vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }, tip]
+    let mut checks =
+        vec![Check { name: "blockchain", ok: followed && status.fault.is_none(), detail }, tip];
+    checks.extend(server.several.as_ref().map(|_| lease_check(&status)));
+    checks
+}
+
+/// Somebody leads, unless this one was stopped and knows why nobody does.
+fn lease_check(status: &Status) -> Check {
+    let detail = match &status.leader {
+        Some(_) if status.leading => format!("leads with lease {}", status.epoch),
+        Some(url) => format!("stands by; {url} leads"),
+        None => "no metronome leads".into(),
+    };
+    Check { name: "lease", ok: status.leader.is_some() || !status.running, detail }
 }
 
 /// Blocks come about when they should, unless none are wanted.
@@ -146,6 +212,10 @@ fn write_figures(server: &Server, text: &mut String) {
     let status = server.shared.lock().status(server.time.now());
     let about = "Whether it makes blocks; 0 after `metronome stop`.";
     metrics::gauge(text, "dsc_metronome_running", about, u8::from(status.running));
+    let about = "Whether it leads: of several metronomes one does, the only one always.";
+    metrics::gauge(text, "dsc_metronome_leading", about, u8::from(status.leading));
+    let about = "Number of the lease that it held last; 0 if it never held one.";
+    metrics::gauge(text, "dsc_metronome_epoch", about, status.epoch);
     let about = "Planned time between blocks.";
     let interval = metrics::seconds_of(status.interval.0);
     metrics::gauge(text, "dsc_metronome_interval_seconds", about, interval);
@@ -169,11 +239,13 @@ async fn status(State(server): State<Server>) -> Result<Json<Status>, Problem> {
 async fn round(
     State(server): State<Server>,
     Asked(asked): Asked<Round>,
-) -> Json<Option<OpenRound>> {
-    let look = |metronome: &mut Metronome| {
-        metronome.round_other_than(server.time.now(), asked.after, asked.challenge)
-    };
-    Json(server.shared.until(bounded(asked.wait), look).await)
+) -> Result<Json<Option<OpenRound>>, Problem> {
+    let look = |metronome: &mut Metronome| server.look(metronome, &asked);
+    match server.shared.until(bounded(asked.wait), look).await {
+        Some(found) => found.map(|round| Json(Some(round))),
+        None if server.several.is_some() => server.none_here().await,
+        None => Ok(Json(None)),
+    }
 }
 
 async fn hand_in(
@@ -183,7 +255,16 @@ async fn hand_in(
     let hand_in = read_hand_in(body)?;
     let taken = server.shared.lock().hand_in(server.time.now(), &hand_in);
     crash::point(Point::MetronomeProofTaken);
+    offer(&server, hand_in, taken.as_ref().ok());
     taken.map(|receipt| Json(ReceiptBody { receipt })).map_err(|refusal| refused(&refusal))
+}
+
+/// Has the other metronomes know of a proof that is better than what was known here.
+fn offer(server: &Server, hand_in: HandIn, receipt: Option<&Receipt>) {
+    let HandIn { height, miner, proof, .. } = hand_in;
+    if let (Some(several), Some(Receipt::Best), Some(proof)) = (&server.several, receipt, proof) {
+        several.offers.add(height, ProofEntry { miner, proof });
+    }
 }
 
 fn read_hand_in(body: HandInBody) -> Result<HandIn, Problem> {
@@ -230,8 +311,16 @@ mod tests {
     #[test]
     fn a_metronome_whose_blocks_do_not_come_is_not_ready_unless_it_was_stopped() {
         let interval = Millis(1_000);
-        let mut status =
-            Status { running: true, round: None, interval, validators: Vec::new(), fault: None };
+        let mut status = Status {
+            running: true,
+            leading: true,
+            epoch: 0,
+            leader: None,
+            round: None,
+            interval,
+            validators: Vec::new(),
+            fault: None,
+        };
         assert!(tip_check(&status, Millis(20_000), "block 7").ok);
         assert!(!tip_check(&status, Millis(20_001), "block 7").ok);
         status.running = false;

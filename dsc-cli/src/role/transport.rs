@@ -7,7 +7,7 @@ use dsc_lib::{
     hash::Digest,
     ledger::SNAPSHOT_ACCOUNTS_MAX,
     proof::{Fingerprint, Footprint, Miner, ProofEntry, ProofKind},
-    role::{Answer, Call, HandIn, Lost, Refusal, metronome::Receipt},
+    role::{Answer, Call, HandIn, Lost, NOT_HERE, Refusal, Sought, metronome::Receipt},
     transaction::Encoded,
     units::{Height, Millis},
 };
@@ -29,11 +29,11 @@ pub(crate) type TransactionList = List<Encoded, 0, BLOCK_TRANSACTIONS_MAX>;
 /// ledger, so no setting may bound it: a pool or metronome that cannot read it never starts again.
 const SNAPSHOT_BYTES_MAX: u64 = SNAPSHOT_ACCOUNTS_MAX as u64 * 48 + (1 << 16);
 /// Bytes of the largest answer that holds blocks or their transactions.
-const BULK_BYTES_MAX: u64 = BLOCK_BYTES_MAX + (8 << 20);
+pub(crate) const BULK_BYTES_MAX: u64 = BLOCK_BYTES_MAX + (8 << 20);
 
 /// Bytes of a snapshot that is read at most where `allowance` bytes of RAM are to be had: to decode
 /// it takes several times as much, and not every server is what it says.
-const fn snapshot_bytes_max(allowance: u64) -> u64 {
+pub(crate) const fn snapshot_bytes_max(allowance: u64) -> u64 {
     let max = allowance / 4;
     if max < SNAPSHOT_BYTES_MAX { max } else { SNAPSHOT_BYTES_MAX }
 }
@@ -179,9 +179,13 @@ impl Transport {
                 Answer::Summaries(self.blockchain.get_json(&path)?)
             }
             Call::Audit => Answer::Audit(self.blockchain.get_json("/v1/audit")?),
-            Call::Inclusion(id) => {
-                let path = format!("/v1/transactions/{id}/proof");
-                Answer::Inclusion(found(self.blockchain.get_json(&path))?)
+            Call::Inclusion(Sought { id, since, as_of, .. }) => {
+                let path = format!("/v1/transactions/{id}/proof?since={since}");
+                let ledger = self.blockchain.clone().at_least(*as_of);
+                Answer::Inclusion(found(ledger.get_json(&path))?)
+            }
+            Call::Account(address) => {
+                Answer::Account(self.blockchain.get_json(&format!("/v1/accounts/{address}"))?)
             }
             Call::SubmitTransactions(transactions) => {
                 let body = codec::encode_list(transactions.iter().map(Encoded::bytes));
@@ -258,11 +262,12 @@ pub(crate) fn found<T>(result: Result<T, ClientError>) -> Result<Option<T>, Clie
     }
 }
 
-/// A rule that was broken is an answer; everything else leaves the outcome open.
+/// A rule that was broken is an answer, and that what is asked for is older than all that servers
+/// have; everything else leaves the outcome open.
 fn settle(result: Result<Answer, ClientError>) -> Result<Answer, Lost> {
     match result {
         Ok(answer) => Ok(answer),
-        Err(ClientError::Problem(problem)) if problem.status == 422 => {
+        Err(ClientError::Problem(problem)) if problem.status == 422 || problem.code == NOT_HERE => {
             Ok(Answer::Refused(Refusal::new(problem.code, problem.detail)))
         }
         Err(error) => Err(Lost::new(error)),

@@ -109,9 +109,18 @@ impl Sites {
         let nobody = Transport::nobody();
         let monitor = role::monitor::Server::new(monitor, nobody, &limits);
         let sites = [
-            role::blockchain::site(&blockchain, &limits, &shutdown),
+            role::blockchain::site(
+                &role::blockchain::Server::new(&blockchain, None),
+                &limits,
+                &shutdown,
+            ),
             role::pool::site(&pool, &limits, &shutdown, None),
-            role::metronome::site(&metronome, &time, &limits, &shutdown, None),
+            role::metronome::site(
+                role::metronome::Server::new(&metronome, &time, None),
+                &limits,
+                &shutdown,
+                None,
+            ),
             role::monitor::site(&monitor, &limits, &shutdown),
         ];
         let sites = sites.into_iter().zip(Self::ROLES).map(|(site, name)| {

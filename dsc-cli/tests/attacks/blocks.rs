@@ -30,7 +30,8 @@ struct Frozen<'a>(&'a Network);
 impl<'a> Frozen<'a> {
     fn new(network: &'a Network) -> Self {
         network.turn("/v1/stop");
-        // One that is under way is finished.
+        // One that is under way is finished, of which nobody is told: an interval without a block
+        // says so.
         await_that("the last block", || {
             let height = network.height();
             thread::sleep(std::time::Duration::from_millis(300));
@@ -131,6 +132,7 @@ fn a_block_wrong_in_any_field_is_refused() {
         says("wrong-parent", &|header| header.parent = Digest::ZERO);
         says("wrong-time", &|header| header.time = state.tip().time);
         says("block-ahead", &|header| header.time = Millis(u64::MAX));
+        says("epoch-ahead", &|header| header.epoch = u64::MAX);
         says("wrong-challenge", &|header| header.challenge = Digest::ZERO);
         says("wrong-targets", &|header| header.targets[0] = Target(1));
         says("wrong-transaction-count", &|header| header.transactions += 1);

@@ -168,6 +168,13 @@ impl Network {
         [&self.blockchain, &self.pool, &self.metronome, &self.monitor, &self.validator]
     }
 
+    /// Waits until every role has answered a newcomer this many times: attacks are held so long.
+    pub(crate) fn answers_newcomers(&self, times: usize) {
+        for process in (0..times).flat_map(|_| self.processes()) {
+            await_that("an answer to a newcomer", || client(process).get_bytes("/healthz").ok());
+        }
+    }
+
     pub(crate) fn figures(&self) -> [Figures; 5] {
         self.processes().map(Process::figures)
     }

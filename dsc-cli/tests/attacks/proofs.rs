@@ -6,7 +6,9 @@ use dsc_cli::http::ClientError;
 use dsc_lib::{
     block::Block,
     codec,
-    proof::{Fingerprint, Footprint, Miner, Proof, ProofEntry, ProofKind},
+    proof::{
+        Challenge, Fingerprint, Footprint, Miner, Proof, ProofEntry, ProofKind, verify_target,
+    },
     role::{
         HandIn,
         metronome::{OpenRound, Status},
@@ -87,17 +89,21 @@ fn a_proof_handed_in_again_counts_once() {
         }
         // Nor do they answer what another round asks.
         let next = network.round();
-        for entry in entries.iter().filter(|entry| is_bound(entry)) {
+        for entry in entries.iter().filter(|entry| !is_good(network, &next, entry)) {
             let receipt = hand_in(network, &body(next.height, entry));
             assert!(is_refused(&receipt), "{receipt}");
         }
     });
 }
 
-/// Whether a proof is worth nothing for another challenge or miner. A bare nonce may meet an easy
-/// target by luck, and that is mining.
-fn is_bound(entry: &ProofEntry) -> bool {
-    entry.proof.kind.name() != "work"
+/// Whether a proof is one in this round all the same: targets are easy here, and whoever finds one by
+/// luck mines.
+fn is_good(network: &Network, round: &OpenRound, entry: &ProofEntry) -> bool {
+    let kind = entry.proof.kind;
+    let (engine, target) =
+        (network.chain.engine(kind).unwrap(), round.targets[usize::from(kind.index())]);
+    let challenge = Challenge(round.challenge);
+    verify_target(engine, &challenge, &entry.miner, &entry.proof, target).is_ok()
 }
 
 /// Whether a proof was refused for what it is.
@@ -127,8 +133,8 @@ fn a_proof_pays_nobody_but_its_miner() {
                 let bytes = codec::encode(entry);
                 let receipt = hand_in(network, &body_of(round.height, thief, entry, &bytes));
                 assert_eq!(receipt, "wrong-miner", "the miner of the entry counts");
-                if is_bound(entry) {
-                    let stolen = ProofEntry { miner: thief, ..entry.clone() };
+                let stolen = ProofEntry { miner: thief, ..entry.clone() };
+                if !is_good(network, &round, &stolen) {
                     let receipt = hand_in(network, &body(round.height, &stolen));
                     assert!(is_refused(&receipt), "{receipt} for {}", entry.proof.kind);
                 }
@@ -168,7 +174,9 @@ fn proofs_of_other_rounds_engines_and_sizes_are_refused() {
                 changed[place] ^= 0x40;
                 let receipt = send(&changed);
                 let is_named = matches!(&*receipt, "not-canonical" | "wrong-miner" | "wrong-kind");
-                let is_lucky = !is_bound(entry) && matches!(&*receipt, "best" | "outbid");
+                let decoded = codec::decode::<ProofEntry>(&changed);
+                let is_lucky = matches!(&*receipt, "best" | "outbid")
+                    && decoded.is_ok_and(|entry| is_good(network, &round, &entry));
                 assert!(is_named || is_lucky || is_refused(&receipt), "byte {place}: {receipt}");
             }
             for other in entries.iter().filter(|other| other.proof.kind != entry.proof.kind) {

@@ -47,6 +47,9 @@ pub enum BlockError {
     /// A lease older than its parent's.
     #[error("the block's epoch is {got}, its parent's is {parent}")]
     Epoch { got: u64, parent: u64 },
+    /// A lease that is further above its parent's than any can be.
+    #[error("the block's epoch is {got}, after its parent's at most {max} is allowed")]
+    EpochAhead { got: u64, max: u64 },
     /// Another challenge than the rules give.
     #[error("the block's challenge is {got}, expected {expected}")]
     Challenge { got: Digest, expected: Digest },
@@ -100,6 +103,7 @@ impl BlockError {
             Self::Signature(_) => "bad-block-signature",
             Self::Time { .. } => "wrong-time",
             Self::Epoch { .. } => "old-epoch",
+            Self::EpochAhead { .. } => "epoch-ahead",
             Self::Challenge { .. } => "wrong-challenge",
             Self::Targets { .. } => "wrong-targets",
             Self::ProofOrder { .. } => "proof-order",
@@ -206,6 +210,12 @@ pub enum OpenError {
     /// There is no ledger, and no genesis to start one from.
     #[error("there is no ledger here, and no genesis to start one from")]
     Missing,
+    /// There is a ledger, where one was to be started.
+    #[error("there is a ledger here already")]
+    Present,
+    /// The snapshot that a ledger was to be started from is none of this chain.
+    #[error("the snapshot: {0}")]
+    Snapshot(#[from] RestoreError),
     /// Written by a program with another format.
     #[error("the ledger has format {got}, this program reads {expected}")]
     Format {

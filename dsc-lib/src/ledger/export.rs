@@ -53,6 +53,12 @@ pub enum ExportError {
     /// The output took no more.
     #[error("writing the chain: {0}")]
     Io(#[from] io::Error),
+    /// The ledger was started from a snapshot, so it has not every block.
+    #[error("the ledger begins after block {base}: it has none of those before")]
+    Base {
+        /// The last block that it does not have.
+        base: Height,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,8 +69,11 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`ExportError`] if `output` or the store fails.
+    /// [`ExportError`] if `output` or the store fails, or the first blocks are not here.
     pub fn export(&self, output: &mut impl Write) -> Result<u64, ExportError> {
+        if let Some(base) = self.base() {
+            return Err(ExportError::Base { base });
+        }
         let mut export = Export::new(output, self.state().chain().genesis())?;
         while let Some(bytes) = self.block_bytes(export.next)? {
             export.block(&bytes)?;

@@ -13,10 +13,13 @@
 //!
 //! ```text
 //! head    magic `DSCBLOCK` . format u16 . 0 u16 . len u32 . checksum u32 of all but itself
-//!         . canonical genesis, len bytes
+//!         . canonical genesis . in format 2: canonical base, both of len bytes
 //! record  len u32 . height u64 . checksum u32 of both and of sums . sums . canonical block, len bytes
 //! sums    one checksum u32 for each 16,384 bytes of the block, the last one perhaps shorter
 //! ```
+//!
+//! The first record of format 1 is that of height 0; of format 2, that of the height after the base,
+//! which is the last block (its header and proofs) that the log does not have.
 //!
 //! A record that does not check is the last one, left by a crash, unless
 //!
@@ -34,9 +37,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::record::{CHUNK_BYTES, Head, head_at, read, read_part, write};
 pub(super) use self::{record::Extent, unread::Unread};
-use super::{CheckedBlock, StaleBlock, StoreError};
+use super::{CheckedBlock, SnapshotTip, StaleBlock, StoreError};
 use crate::{
     block::BlockHash,
+    codec,
     disk::{Disk, DiskFile},
     units::Height,
 };
@@ -48,8 +52,10 @@ const BLOCKS_NEW: &str = "blocks.new";
 /// The height that was synced last, and where it ends.
 pub(super) const SYNCED: &str = "blocks.synced";
 const MAGIC: [u8; 8] = *b"DSCBLOCK";
-/// Layout of the log.
-pub(super) const FORMAT: u16 = 1;
+/// Layout of a log with every block.
+const FORMAT: u16 = 1;
+/// Layout of a log that begins after a base.
+const FORMAT_BASED: u16 = 2;
 const HEAD_BYTES: usize = 20;
 /// Bytes at the end of the log that the system is to hold in memory.
 const CACHED_BYTES: u64 = 64 << 20;
@@ -90,17 +96,23 @@ pub(super) struct Log {
     tail: Mutex<Tail>,
 }
 
-/// Starts a log: it is there whole or not at all.
-pub(super) fn create(disk: &dyn Disk, genesis: &[u8]) -> Result<(), StoreError> {
+/// Starts a log, after `base` if there is one: it is there whole or not at all.
+pub(super) fn create(
+    disk: &dyn Disk,
+    genesis: &[u8],
+    base: Option<&SnapshotTip>,
+) -> Result<(), StoreError> {
     let failed = StoreError::io("start the block log");
-    let len = u32::try_from(genesis.len()).unwrap_or(u32::MAX);
+    let base_bytes = base.map(codec::encode).unwrap_or_default();
+    let body = [genesis, &base_bytes].concat();
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let mut head = MAGIC.to_vec();
-    head.extend(FORMAT.to_le_bytes());
+    head.extend(if base.is_some() { FORMAT_BASED } else { FORMAT }.to_le_bytes());
     head.extend([0; 2]);
     head.extend(len.to_le_bytes());
-    let sum = crc32c::crc32c_append(crc32c::crc32c(&head), genesis);
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&head), &body);
     head.extend(sum.to_le_bytes());
-    head.extend(genesis);
+    head.extend(body);
     let write = || {
         let file = disk.create(BLOCKS_NEW)?;
         file.write_at(&head, 0)?;

@@ -10,7 +10,11 @@
 //!
 //! Checked by the unit tests (one for each rule), `tests/properties.rs`, `tests/simulation.rs`.
 
+mod archive;
+mod base;
+mod check;
 mod checked;
+mod draft;
 mod drafts;
 mod durable;
 mod error;
@@ -26,12 +30,14 @@ mod store;
 mod tests;
 mod wins;
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 pub(crate) use self::rules::{check_origin, winner_of};
 pub use self::{
+    archive::{Archive, Event, Inclusion, Located, Place},
     checked::CheckedBlock,
-    durable::{Archive, Balances, Event, Inclusion, Ledger, Located, OpenOptions, Place},
+    draft::{LeftOut, Proposal},
+    durable::{Balances, Ledger, OpenOptions},
     error::{
         BlockError, CommitError, ImportError, OpenError, ReplayError, RestoreError, StaleBlock,
         StoreError,
@@ -45,24 +51,22 @@ pub use self::{
     wins::Wins,
 };
 use self::{
-    checked::fixed_bytes,
-    drafts::Drafts,
-    execute::{Execution, commit},
-    rules::{Proven, check_proofs, check_proofs_root, check_transactions, next_round},
+    execute::commit,
+    rules::{check_proofs, check_proofs_root, next_round},
 };
 use crate::{
     address::Address,
-    block::{self, Block, BlockHash, Header, Proofs},
-    codec::{self, DecodeError},
+    block::{self, BlockHash, Header, Proofs},
     commitment::{Account, Commitment},
     genesis::Chain,
     hash::Digest,
-    keys::{SecretKey, Signature},
-    merkle,
-    proof::{ENGINE_COUNT, ProofEntry},
-    transaction::{CheckedTransaction, TransactionError, TransactionId},
+    proof::ENGINE_COUNT,
     units::{Amount, Height, Millis, Target},
 };
+
+/// How far a block's epoch may be above its parent's: more leases than are ever taken between two
+/// blocks, and so few that no block, whoever signs it, takes the later ones away from all others.
+pub const EPOCH_STEP_MAX: u64 = 1 << 32;
 
 /// What the next block answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,22 +100,6 @@ pub struct Change {
     /// After the block.
     pub new: Account,
 }
-
-/// What a metronome puts into a block.
-#[derive(Clone, Debug)]
-pub struct Proposal {
-    /// At most one valid proof per engine, in any order.
-    pub proofs: Vec<ProofEntry>,
-    /// Candidates in the order to try them.
-    pub transactions: Vec<Arc<CheckedTransaction>>,
-    /// The clock's time; moved up if it is not after the parent's.
-    pub time: Millis,
-    /// The metronome's lease number.
-    pub epoch: u64,
-}
-
-/// A transaction left out of a draft, and why.
-pub type LeftOut = (TransactionId, TransactionError);
 
 /// All balances at one height, and what the next block must look like.
 #[derive(Clone, Debug)]
@@ -214,275 +202,6 @@ impl State {
         self.commitment.digest()
     }
 
-    /// Checks everything about a block that would come next. Signatures are checked in parallel.
-    ///
-    /// # Errors
-    ///
-    /// The first rule broken, cheap ones first.
-    pub fn check(&self, block: Block) -> Result<CheckedBlock, BlockError> {
-        let Block { header, proofs, transactions } = block;
-        let count = transactions.len();
-        let bytes = transactions.iter().map(|t| t.bytes().len() as u64).sum();
-        let proven = self.check_frame(&header, &proofs, count, bytes)?;
-        let transactions = check_transactions(&self.chain, &header, transactions.into_vec())?;
-        self.execute(header, proofs, transactions, &proven)
-    }
-
-    /// [`State::check`] of an encoded block. One that was drafted in this process
-    /// has its header and proofs checked again and nothing else worked out anew.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the bytes or the block.
-    pub fn check_bytes<E>(&self, bytes: &[u8]) -> Result<Arc<CheckedBlock>, E>
-    where
-        E: From<DecodeError> + From<BlockError>,
-    {
-        // Whoever has no key of a metronome costs a header, not a body.
-        let (header, _) = codec::decode_first::<Header>(bytes)?;
-        self.check_header(&header)?;
-        if let Some(block) = self.chain.kept::<Drafts>().find(bytes) {
-            let transactions = block.transactions.iter().map(|t| t.bytes().len() as u64).sum();
-            let count = block.transactions.len();
-            self.check_frame(&block.header, &block.proofs, count, transactions)?;
-            return Ok(block);
-        }
-        Ok(Arc::new(self.check(codec::decode(bytes)?)?))
-    }
-
-    /// Remembers a block drafted by this state, and its encoding, for all in this process who share
-    /// its chain. Its transactions must have been checked for this chain.
-    pub(crate) fn remember(&self, bytes: &[u8], block: Arc<CheckedBlock>) {
-        self.chain.kept::<Drafts>().keep(bytes, block);
-    }
-
-    /// Checks all that needs none of the transactions, but how many there are and their bytes.
-    fn check_frame(
-        &self,
-        header: &Header,
-        proofs: &Proofs,
-        count: usize,
-        bytes: u64,
-    ) -> Result<Proven, BlockError> {
-        self.check_header(header)?;
-        let proven = check_proofs(&self.chain, &self.round, proofs)?;
-        check_proofs_root(header, proofs)?;
-        self.check_count(header, count)?;
-        self.check_size(proofs, bytes)?;
-        Ok(proven)
-    }
-
-    fn check_header(&self, header: &Header) -> Result<(), BlockError> {
-        check_origin(&self.chain, header)?;
-        let (got, expected) = (header.height, self.round.height);
-        if got != expected {
-            return Err(BlockError::Height { got, expected });
-        }
-        let (got, expected) = (header.parent, self.tip.hash);
-        if got != expected {
-            return Err(BlockError::Parent { got, expected });
-        }
-        let (got, parent) = (header.time, self.tip.time);
-        if got <= parent {
-            return Err(BlockError::Time { got, parent });
-        }
-        self.check_epoch(header.epoch)?;
-        self.check_round(header)
-    }
-
-    fn check_round(&self, header: &Header) -> Result<(), BlockError> {
-        let (got, expected) = (header.challenge, self.round.challenge);
-        if got != expected {
-            return Err(BlockError::Challenge { got, expected });
-        }
-        let (got, expected) = (header.targets, self.round.targets);
-        if got != expected {
-            return Err(BlockError::Targets { got, expected });
-        }
-        Ok(())
-    }
-
-    fn check_count(&self, header: &Header, got: usize) -> Result<(), BlockError> {
-        let expected = header.transactions;
-        if u32::try_from(got) != Ok(expected) {
-            return Err(BlockError::TransactionCount { got, expected });
-        }
-        let max = self.chain.genesis().limits.block_transactions;
-        if expected > max {
-            return Err(BlockError::TooManyTransactions { got, max });
-        }
-        Ok(())
-    }
-
-    fn check_size(&self, proofs: &Proofs, transactions: u64) -> Result<(), BlockError> {
-        let got = fixed_bytes(proofs).saturating_add(transactions);
-        let max = self.chain.genesis().limits.block_bytes;
-        if got > max {
-            return Err(BlockError::TooLarge { got, max });
-        }
-        Ok(())
-    }
-
-    fn execute(
-        &self,
-        header: Header,
-        proofs: Proofs,
-        transactions: Vec<Arc<CheckedTransaction>>,
-        proven: &Proven,
-    ) -> Result<CheckedBlock, BlockError> {
-        let mut execution = Execution::new(self);
-        for (index, transaction) in transactions.iter().enumerate() {
-            let id = transaction.id();
-            let applied = execution.apply(transaction);
-            applied.map_err(|error| BlockError::Transaction { index, id, error })?;
-        }
-        let checked = self.settle(execution, header, proofs, transactions, proven);
-        let (got, expected) = (checked.commitment.digest(), checked.header.state);
-        if got != expected {
-            return Err(BlockError::State { got, expected });
-        }
-        Ok(checked)
-    }
-
-    /// Pays the winner and sums up; the header's state is not looked at.
-    fn settle(
-        &self,
-        mut execution: Execution<'_>,
-        header: Header,
-        proofs: Proofs,
-        transactions: Vec<Arc<CheckedTransaction>>,
-        proven: &Proven,
-    ) -> CheckedBlock {
-        let winner = proven.winner.and_then(|index| proofs.get(index));
-        let (income, supply) = self.pay(&mut execution, winner);
-        let changes = execution.into_changes();
-        let commitment = commit(&self.commitment, &changes);
-        let next = next_round(&self.chain, &self.round, &proofs, proven);
-        let (hash, winner) = (header.hash(), proven.winner);
-        CheckedBlock {
-            header,
-            hash,
-            proofs,
-            transactions,
-            winner,
-            income,
-            changes,
-            commitment,
-            supply,
-            next,
-        }
-    }
-
-    /// Credits reward and fees, or burns the fees; returns what was credited and the new supply.
-    fn pay(&self, execution: &mut Execution<'_>, winner: Option<&ProofEntry>) -> (Amount, Amount) {
-        let (fees, reward) = (execution.fees(), self.chain.reward(self.round.height));
-        let Some(winner) = winner else {
-            let supply = self.supply.checked_sub(fees).expect("fees were part of the supply");
-            return (Amount::ZERO, supply);
-        };
-        let bounded = "genesis bounds the sum of all coins";
-        let income = reward.checked_add(fees).expect(bounded);
-        execution.credit(winner.miner.address, income);
-        (income, self.supply.checked_add(reward).expect(bounded))
-    }
-
-    /// Makes and signs the next block from the proposal's valid parts.
-    ///
-    /// Transactions that break a rule here are left out and named; those beyond the chain's
-    /// limits on size are left out and not named, as they may come later.
-    ///
-    /// # Errors
-    ///
-    /// [`BlockError`] if a proof is not valid, though the metronome verified them when they came,
-    /// or if genesis does not authorise `key`.
-    pub fn draft(
-        &self,
-        proposal: Proposal,
-        key: &SecretKey,
-    ) -> Result<(CheckedBlock, Vec<LeftOut>), BlockError> {
-        self.check_authorised(key)?;
-        self.check_epoch(proposal.epoch)?;
-        let proofs = in_order(proposal.proofs)?;
-        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
-        let mut execution = Execution::new(self);
-        let (transactions, left_out) = self.select(&mut execution, proposal.transactions, &proofs);
-        let mut header = self.blank_header(proposal.time, proposal.epoch);
-        header.transactions = u32::try_from(transactions.len()).unwrap_or(u32::MAX);
-        header.transactions_root = root_of(&transactions);
-        header.proofs_root = block::proofs_root(&proofs);
-        let mut checked = self.settle(execution, header, proofs, transactions, &proven);
-        checked.header.state = checked.commitment.digest();
-        checked.header = checked.header.sign(key);
-        checked.hash = checked.header.hash();
-        Ok((checked, left_out))
-    }
-
-    /// What the block after the next one answers, if the next one has these proofs, in any order.
-    ///
-    /// # Errors
-    ///
-    /// [`BlockError`] if a proof is not valid for the next block.
-    pub fn round_after(&self, proofs: Vec<ProofEntry>) -> Result<Round, BlockError> {
-        let proofs = in_order(proofs)?;
-        let proven = check_proofs(&self.chain, &self.round, &proofs)?;
-        Ok(next_round(&self.chain, &self.round, &proofs, &proven))
-    }
-
-    fn check_epoch(&self, got: u64) -> Result<(), BlockError> {
-        let parent = self.tip.epoch;
-        if got < parent { Err(BlockError::Epoch { got, parent }) } else { Ok(()) }
-    }
-
-    fn check_authorised(&self, key: &SecretKey) -> Result<(), BlockError> {
-        let got = key.public().address();
-        self.chain.metronome(&got).map(|_| ()).ok_or(BlockError::UnknownMetronome { got })
-    }
-
-    fn select(
-        &self,
-        execution: &mut Execution<'_>,
-        candidates: Vec<Arc<CheckedTransaction>>,
-        proofs: &Proofs,
-    ) -> (Vec<Arc<CheckedTransaction>>, Vec<LeftOut>) {
-        let limits = self.chain.genesis().limits;
-        let mut room = limits.block_bytes.saturating_sub(fixed_bytes(proofs));
-        let (mut taken, mut left_out) = (Vec::new(), Vec::new());
-        for transaction in candidates {
-            let len = transaction.bytes().len() as u64;
-            if len > room || taken.len() as u64 >= u64::from(limits.block_transactions) {
-                break;
-            }
-            match execution.apply(&transaction) {
-                Ok(()) => {
-                    room = room.saturating_sub(len);
-                    taken.push(transaction);
-                }
-                Err(error) => left_out.push((transaction.id(), error)),
-            }
-        }
-        (taken, left_out)
-    }
-
-    fn blank_header(&self, time: Millis, epoch: u64) -> Header {
-        let Round { height, challenge, targets } = self.round;
-        Header {
-            version: block::VERSION,
-            chain: self.chain.hash(),
-            height,
-            epoch,
-            parent: self.tip.hash,
-            time: time.max(self.tip.time.plus(Millis(1))),
-            challenge,
-            targets,
-            transactions: 0,
-            transactions_root: Digest::ZERO,
-            proofs_root: Digest::ZERO,
-            state: Digest::ZERO,
-            metronome: Address([0; 32]),
-            signature: Signature([0; 256]),
-        }
-    }
-
     fn check_fresh(&self, block: &CheckedBlock) -> Result<(), StaleBlock> {
         let (checked, tip) = (block.header.parent, self.tip.hash);
         if checked == tip { Ok(()) } else { Err(StaleBlock { checked, tip }) }
@@ -508,17 +227,6 @@ impl State {
         self.round = block.next;
         Ok(())
     }
-}
-
-fn root_of(transactions: &[Arc<CheckedTransaction>]) -> Digest {
-    let leaves: Vec<_> = transactions.iter().map(|transaction| transaction.leaf()).collect();
-    merkle::root(&leaves)
-}
-
-/// Proofs as they stand in a block.
-fn in_order(mut proofs: Vec<ProofEntry>) -> Result<Proofs, BlockError> {
-    proofs.sort_by_key(|entry| entry.proof.kind);
-    Proofs::new(proofs).map_err(|_| BlockError::ProofOrder { index: ENGINE_COUNT })
 }
 
 fn sum_of(accounts: &HashMap<Address, Account>) -> Commitment {

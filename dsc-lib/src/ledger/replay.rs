@@ -6,12 +6,20 @@ use super::{
     log::Extent,
     store,
 };
-use crate::{block::BlockHash, codec, commitment::Account, hash::Digest, units::Amount};
+use crate::{
+    block::BlockHash,
+    codec,
+    commitment::Account,
+    hash::Digest,
+    units::{Amount, Height},
+};
 
 /// What a replay came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Blocks replayed.
+    /// The last block that the ledger does not have, if it was started from a snapshot.
+    pub base: Option<Height>,
+    /// Blocks replayed: those after the base.
     pub blocks: u64,
     /// Transactions in them.
     pub transactions: u64,
@@ -26,14 +34,15 @@ pub struct Summary {
 }
 
 impl Ledger {
-    /// Replays every block from the genesis on, and compares indices and accounts with the
+    /// Replays every block from the genesis on, or from the snapshot that the ledger was started
+    /// from, which has to be what its tip commits to; and compares indices and accounts with the
     /// outcome. `progress` is told the heights done and their total.
     ///
     /// # Errors
     ///
     /// [`ReplayError`] naming the height or the index and what is wrong there.
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Summary, ReplayError> {
-        let mut replay = Replay::new(State::genesis(self.state().chain().clone()));
+        let mut replay = Replay::new(self.store().first_state(self.state().chain())?);
         let total = self.state().round().height;
         let mut offset = self.store().log.start();
         while replay.state.round().height < total {
@@ -43,7 +52,7 @@ impl Ledger {
             progress(replay.state.round().height.0, total.0);
         }
         check_outcome(self, &replay)?;
-        Ok(summary(&replay.state, replay.transactions))
+        Ok(summary(&replay, self.base()))
     }
 }
 
@@ -78,10 +87,12 @@ impl Replay {
     }
 }
 
-fn summary(state: &State, transactions: u64) -> Summary {
+fn summary(replay: &Replay, base: Option<Height>) -> Summary {
+    let (state, first) = (&replay.state, base.map_or(0, |base| base.next().0));
     Summary {
-        blocks: state.round().height.0,
-        transactions,
+        base,
+        blocks: state.round().height.0.saturating_sub(first),
+        transactions: replay.transactions,
         accounts: state.accounts().len() as u64,
         supply: state.supply(),
         tip: state.tip().hash,

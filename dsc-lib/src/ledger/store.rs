@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::{
     CheckedBlock, CommitError, OpenError, OpenOptions, Place, SnapshotTip, State, StoreError, Wins,
-    index::{self, Covered, Fresh, Index, Pointer, Tables, View},
-    log::{self, AppendError, BLOCKS, Extent, Log, SYNCED, Torn, Unread},
+    base,
+    index::{Covered, Fresh, Index, Pointer, Tables, View},
+    log::{AppendError, BLOCKS, Extent, Log, Torn, Unread},
 };
 use crate::{
     block::{Block, BlockHash, Header, Proofs},
@@ -41,9 +42,12 @@ pub(super) struct Store {
     pub(super) log: Log,
     pub(super) index: Index,
     read_only: bool,
-    /// Held as long as the store is: the folder, against others, and the one in which the index
-    /// of a ledger opened for reading puts what it adds.
-    _held: (Arc<dyn Disk>, Option<tempfile::TempDir>),
+    /// The last block that the log does not have, if it does not begin with the first one.
+    base: Option<SnapshotTip>,
+    /// Held against others as long as the store is.
+    disk: Arc<dyn Disk>,
+    /// The folder in which the index of a ledger opened for reading puts what it adds.
+    _scratch: Option<tempfile::TempDir>,
 }
 
 /// A block that is on disk, but not yet part of the ledger's state.
@@ -72,7 +76,7 @@ pub(super) fn open(
     options: OpenOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Opened, OpenError> {
-    start(&*disk, chain.as_ref(), options.read_only)?;
+    base::start(&*disk, chain.as_ref(), options.read_only)?;
     let log = Unread::open(&*disk, chain)?;
     let scratch = Scratch::new(&disk, options.read_only)?;
     let mut replay = Replay::new(&*disk, &log, &scratch.disk, options)?;
@@ -82,24 +86,12 @@ pub(super) fn open(
         index.tidy(&*disk)?;
     }
     let next = (state.round().height, state.tip().hash);
+    let base = log.base().cloned();
     let (log, torn) = log.finish(&*disk, options.read_only, end, next, last)?;
     let recovery = Recovery { torn, ..recovery };
-    let held = (disk, scratch.folder);
-    let store = Store { log, index, read_only: options.read_only, _held: held };
+    let (read_only, scratch) = (options.read_only, scratch.folder);
+    let store = Store { log, index, read_only, base, disk, _scratch: scratch };
     Ok(Opened { store, state, wins, recovery })
-}
-
-/// Starts a log unless there is one.
-fn start(disk: &dyn Disk, chain: Option<&Chain>, read_only: bool) -> Result<(), OpenError> {
-    let names = disk.list().map_err(StoreError::io("list the ledger's folder"))?;
-    if names.iter().any(|name| name == BLOCKS) {
-        return Ok(());
-    }
-    if let Some(name) = names.iter().find(|name| *name == SYNCED || index::is_own(name)) {
-        return Err(StoreError::corrupt(format!("{BLOCKS} is missing beside {name}")).into());
-    }
-    let Some(chain) = chain.filter(|_| !read_only) else { return Err(OpenError::Missing) };
-    Ok(log::create(disk, &codec::encode(chain.genesis()))?)
 }
 
 /// Where an index is written.
@@ -139,7 +131,8 @@ impl Replay {
         options: OpenOptions,
     ) -> Result<Self, OpenError> {
         let (chain, bytes_max) = (log.chain(), options.fresh_bytes_max);
-        let opened = Index::open(disk, scratch.clone(), chain.hash(), bytes_max);
+        let first = base::first_height(log.base());
+        let opened = Index::open(disk, scratch.clone(), chain.hash(), first, bytes_max);
         let restored = match opened {
             Ok(Some(index)) => restore(log, index),
             Ok(None) => Err(Unfit::Missing),
@@ -151,12 +144,15 @@ impl Replay {
             Err(Unfit::Index(why)) => Some(why),
             Err(Unfit::Missing) => None,
         };
-        let index = Index::empty(scratch.clone(), chain.hash(), bytes_max);
+        let index = Index::empty(scratch.clone(), chain.hash(), first, bytes_max);
         if !options.read_only {
             index.tidy(disk)?;
         }
         let recovery = Recovery { rebuilt, ..Recovery::default() };
-        let (state, wins) = (State::genesis(chain.clone()), Wins::default());
+        let (state, wins) = (base::first_state(disk, chain, log.base())?, Wins::default());
+        if let Some(height) = state.height() {
+            index.push(base::indexed(&state, height, log.start()));
+        }
         Ok(Self { index, state, wins, end: log.start(), last: None, recovery })
     }
 
@@ -211,18 +207,29 @@ fn restore(log: &Unread, index: Index) -> Result<Replay, Unfit> {
         let what = format!("{BLOCKS} has {size} bytes, the index covers {end}");
         return Err(Unfit::Log(StoreError::corrupt(what)));
     }
-    let missing = || Unfit::Index("it does not cover its last block".into());
-    let extent = view.extent(height).map_err(unfit)?.ok_or_else(missing)?;
-    let bytes = log.read(extent, height).map_err(Unfit::Log)?;
-    let tip = read_tip(height, &bytes).map_err(Unfit::Log)?;
-    if (tip.header.height, tip.header.hash(), extent.end()) != (height, hash, end) {
+    let base = log.base().filter(|base| base.header.height == height);
+    let (tip, last) = match base {
+        Some(base) => (base.clone(), None),
+        None => last_covered(log, &view, height).map(|(tip, extent)| (tip, Some(extent)))?,
+    };
+    let ends = last.map_or_else(|| log.start(), Extent::end);
+    if (tip.header.height, tip.header.hash(), ends) != (height, hash, end) {
         return Err(Unfit::Index(format!("its last block, {hash}, is not in the log")));
     }
     let accounts = view.accounts(log.chain().genesis()).map_err(unfit)?;
     let state = State::restore(log.chain().clone(), &tip.header, &tip.proofs, accounts);
     let state = state.map_err(|error| Unfit::Index(error.to_string()))?;
     let wins = view.wins().map_err(unfit)?;
-    Ok(Replay { index, state, wins, end, last: Some(extent), recovery: Recovery::default() })
+    Ok(Replay { index, state, wins, end, last, recovery: Recovery::default() })
+}
+
+/// The last block that an index covers, and where it is.
+fn last_covered(log: &Unread, view: &View, height: Height) -> Result<(SnapshotTip, Extent), Unfit> {
+    let extent = view.extent(height).map_err(|error| Unfit::Index(error.to_string()))?;
+    let missing = || Unfit::Index("it does not cover its last block".into());
+    let extent = extent.ok_or_else(missing)?;
+    let bytes = log.read(extent, height).map_err(Unfit::Log)?;
+    Ok((read_tip(height, &bytes).map_err(Unfit::Log)?, extent))
 }
 
 /// Header and proofs of an encoded block.
@@ -260,6 +267,20 @@ impl Store {
         self.read_only
     }
 
+    /// The last block that the log does not have, if it does not begin with the first one.
+    pub(super) fn base(&self) -> Option<&SnapshotTip> {
+        self.base.as_ref()
+    }
+
+    /// The state before the first block of the log.
+    pub(super) fn first_state(&self, chain: &Chain) -> Result<State, StoreError> {
+        base::first_state(&*self.disk, chain, self.base())
+    }
+
+    fn base_at(&self, height: Height) -> Option<&SnapshotTip> {
+        self.base().filter(|base| base.header.height == height)
+    }
+
     /// Puts a block on disk after the last one that was.
     pub(super) fn persist(&self, block: &CheckedBlock) -> Result<Persisted, CommitError> {
         if self.read_only {
@@ -278,6 +299,15 @@ impl Store {
         push(&self.index, persisted, block, wins);
     }
 
+    /// The height of the block with this hash.
+    pub(super) fn height_of(&self, hash: &BlockHash) -> Result<Option<Height>, StoreError> {
+        let base = self.base().map(|base| &base.header).filter(|header| header.hash() == *hash);
+        match base {
+            Some(header) => Ok(Some(header.height)),
+            None => self.index.view().height_of(hash),
+        }
+    }
+
     /// The bytes of the block at `height`.
     pub(super) fn block(&self, view: &View, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(extent) = view.extent(height)? else { return Ok(None) };
@@ -286,6 +316,9 @@ impl Store {
 
     /// Header and proofs of the block at `height`, which must be there.
     pub(super) fn tip_of(&self, height: Height) -> Result<SnapshotTip, StoreError> {
+        if let Some(base) = self.base_at(height) {
+            return Ok(base.clone());
+        }
         let missing = || StoreError::corrupt(format!("block {height}, the tip, is missing"));
         let bytes = self.block(&self.index.view(), height)?.ok_or_else(missing)?;
         read_tip(height, &bytes)
@@ -294,6 +327,9 @@ impl Store {
     /// Header of the block at `height`.
     pub(super) fn header(&self, height: Height) -> Result<Option<Header>, StoreError> {
         const HEADER_BYTES: u32 = 1024;
+        if let Some(base) = self.base_at(height) {
+            return Ok(Some(base.header.clone()));
+        }
         let Some(extent) = self.index.view().extent(height)? else { return Ok(None) };
         let bytes = self.log.read_part(extent, height, 0, HEADER_BYTES)?;
         let decoded = codec::decode_first(&bytes).map(|(header, _)| header);

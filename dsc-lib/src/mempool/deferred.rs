@@ -1,4 +1,5 @@
-//! Transactions that were acknowledged before a restart, and that the ledger does not allow yet.
+//! Transactions that were acknowledged, before a restart or by another pool, and that the ledger does
+//! not allow yet.
 //!
 //! A ledger that was put back from a backup, or a server that lags, says of coins and heights what
 //! was so long ago: judged by that, good transactions look as if they had no funds or came too
@@ -6,7 +7,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Of one sender and sequence at most one waits, and then none is pending that did not outbid it.
+//! 1. Of one sender and sequence at most one waits. If another is pending in its place, that one has
+//!    been handed out for a block, or this one has not the funds yet: else it would give way.
 //! 2. Count and bytes are bounded; beyond that the one that has waited longest is evicted.
 //! 3. After a block at most [`OFFERS_MAX`] are looked at; each has its turn.
 //! 4. One that waits ends only as one that is pending does, or is pending again.
@@ -17,8 +19,10 @@ use std::{
 };
 
 use super::{
-    Limits, Mempool, PoolError,
+    FeeRate, Limits, Mempool, PoolError, Status,
     error::{End, Rejection},
+    feed::Origin,
+    queue::Pending,
 };
 use crate::{
     address::Address,
@@ -46,10 +50,29 @@ pub enum Restored {
     Ended,
 }
 
+/// What became of a transaction of the log that several pools apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Entered {
+    /// It is pending, or waits until the ledger allows it.
+    Held,
+    /// It was known already, and nothing has changed.
+    Duplicate(Status),
+    /// No later block can take it, or another one has its place for as long as it lasts.
+    Refused(PoolError),
+}
+
+/// One that waits, and where in a log it stands.
+#[derive(Clone, Debug)]
+struct Waiting {
+    transaction: Arc<CheckedTransaction>,
+    origin: Origin,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     /// By a number that grows: who waits longest is first.
-    order: BTreeMap<u64, Arc<CheckedTransaction>>,
+    order: BTreeMap<u64, Waiting>,
     ids: HashMap<TransactionId, u64>,
     places: HashMap<Place, u64>,
     next: u64,
@@ -62,11 +85,34 @@ pub(super) fn place_of(transaction: &CheckedTransaction) -> Place {
 
 impl Deferred {
     pub(super) fn find(&self, id: &TransactionId) -> Option<&Arc<CheckedTransaction>> {
-        self.order.get(self.ids.get(id)?)
+        self.order.get(self.ids.get(id)?).map(|waiting| &waiting.transaction)
     }
 
     pub(super) fn at(&self, sender: Address, sequence: u64) -> Option<&Arc<CheckedTransaction>> {
-        self.order.get(self.places.get(&(sender, sequence))?)
+        self.waiting((sender, sequence)).map(|waiting| &waiting.transaction)
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.places.contains_key(&place)
+    }
+
+    fn waiting(&self, place: Place) -> Option<&Waiting> {
+        self.order.get(self.places.get(&place)?)
+    }
+
+    /// The one that `transaction`, which came by `origin`, has to outbid.
+    pub(super) fn rival(
+        &self,
+        transaction: &CheckedTransaction,
+        origin: Origin,
+    ) -> Option<&Arc<CheckedTransaction>> {
+        let waiting = self.waiting(place_of(transaction))?;
+        (!origin.has_seen(waiting.origin)).then_some(&waiting.transaction)
+    }
+
+    /// All of them, who waits longest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<CheckedTransaction>> {
+        self.order.values().map(|waiting| &waiting.transaction)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,30 +123,32 @@ impl Deferred {
         self.bytes
     }
 
-    fn push(&mut self, transaction: Arc<CheckedTransaction>) {
+    fn push(&mut self, waiting: Waiting) {
+        let transaction = &waiting.transaction;
         self.ids.insert(transaction.id(), self.next);
-        self.places.insert(place_of(&transaction), self.next);
+        self.places.insert(place_of(transaction), self.next);
         self.bytes = self.bytes.saturating_add(transaction.bytes().len() as u64);
-        self.order.insert(self.next, transaction);
+        self.order.insert(self.next, waiting);
         self.next = self.next.saturating_add(1);
     }
 
-    fn pop_first(&mut self) -> Option<Arc<CheckedTransaction>> {
+    fn pop_first(&mut self) -> Option<Waiting> {
         let number = *self.order.first_key_value()?.0;
         self.remove(number)
     }
 
-    fn remove_at(&mut self, place: Place) -> Option<Arc<CheckedTransaction>> {
+    fn remove_at(&mut self, place: Place) -> Option<Waiting> {
         let number = *self.places.get(&place)?;
         self.remove(number)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<CheckedTransaction>> {
-        let transaction = self.order.remove(&number)?;
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.order.remove(&number)?;
+        let transaction = &waiting.transaction;
         self.ids.remove(&transaction.id());
-        self.places.remove(&place_of(&transaction));
+        self.places.remove(&place_of(transaction));
         self.bytes = self.bytes.saturating_sub(transaction.bytes().len() as u64);
-        Some(transaction)
+        Some(waiting)
     }
 
     fn exceeds(&self, limits: &Limits) -> bool {
@@ -117,38 +165,100 @@ impl Mempool {
     /// Of several with one sender and sequence only the one acknowledged last is to be given.
     pub fn restore(&mut self, transaction: Arc<CheckedTransaction>, state: &State) -> Restored {
         let id = transaction.id();
-        if self.known(&id).is_some() {
-            return self.find(&id).map_or(Restored::Ended, |_| Restored::Pending);
-        }
-        match self.take_in(Arc::clone(&transaction), state) {
-            Ok(evicted) => {
-                for pending in evicted {
-                    self.defer(pending.transaction);
-                }
-                Restored::Pending
-            }
-            Err(error) if error.end().is_some() => Restored::Ended,
-            Err(_) => {
-                self.defer(transaction);
-                Restored::Waiting
-            }
+        match self.enter(transaction, state, Origin::default()) {
+            Entered::Duplicate(_) => self.find(&id).map_or(Restored::Ended, |_| Restored::Pending),
+            Entered::Refused(_) => Restored::Ended,
+            Entered::Held if self.index.ids.contains_key(&id) => Restored::Pending,
+            Entered::Held => Restored::Waiting,
         }
     }
 
-    fn defer(&mut self, transaction: Arc<CheckedTransaction>) {
-        self.finished.forget(&transaction.id());
-        self.deferred.push(transaction);
+    /// Takes a transaction of the log that several pools apply, which any of them may have
+    /// acknowledged: as [`Mempool::restore`], but of several with one sender and sequence the first
+    /// in the log has the place, unless a later one outbids it, or whoever wrote the later one had
+    /// seen the first one go. If the first one has been handed out here, and may be in a block soon,
+    /// the later one waits: another pool may have acknowledged it, and has it in the place.
+    pub fn enter(
+        &mut self,
+        transaction: Arc<CheckedTransaction>,
+        state: &State,
+        origin: Origin,
+    ) -> Entered {
+        if let Some(status) = self.known(&transaction.id()) {
+            return Entered::Duplicate(status);
+        }
+        match self.take_in(Arc::clone(&transaction), state, origin) {
+            Ok(evicted) => {
+                for Pending { transaction, origin, .. } in evicted {
+                    // One that it would have given way to keeps the place.
+                    if !self.deferred.has(place_of(&transaction)) {
+                        self.defer(Waiting { transaction, origin });
+                    }
+                }
+                Entered::Held
+            }
+            Err(error) if self.may_wait(&transaction, origin, &error) => {
+                self.defer(Waiting { transaction, origin });
+                Entered::Held
+            }
+            Err(error) => Entered::Refused(error),
+        }
+    }
+
+    /// Whether one that is refused now by this may have its place later: no other keeps it from it.
+    fn may_wait(
+        &self,
+        transaction: &CheckedTransaction,
+        origin: Origin,
+        error: &PoolError,
+    ) -> bool {
+        if !matches!(error, PoolError::SequenceTaken { .. }) && error.end().is_some() {
+            return false;
+        }
+        let rate = FeeRate::of(transaction);
+        let gives_way = |rival: &CheckedTransaction, its: Origin| {
+            origin.has_seen(its) || rate.outbids(FeeRate::of(rival))
+        };
+        let sender = self.senders.get(&transaction.sender());
+        let pending = sender.and_then(|sender| sender.queue.get(transaction.sequence()));
+        let waiting = self.deferred.waiting(place_of(transaction));
+        pending.is_none_or(|rival| gives_way(&rival.transaction, rival.origin))
+            && waiting.is_none_or(|rival| gives_way(&rival.transaction, rival.origin))
+    }
+
+    /// Whether one with its sender and sequence is pending.
+    pub(super) fn is_taken(&self, transaction: &CheckedTransaction) -> bool {
+        let sender = self.senders.get(&transaction.sender());
+        sender.is_some_and(|sender| sender.queue.get(transaction.sequence()).is_some())
+    }
+
+    /// What becomes of one that was offered again in vain.
+    fn keep_waiting(&mut self, waiting: Waiting, error: &PoolError) {
+        match error.end() {
+            Some(end) if !self.may_wait(&waiting.transaction, waiting.origin, error) => {
+                self.finished.push(waiting.transaction.id(), end);
+            }
+            _ => self.deferred.push(waiting),
+        }
+    }
+
+    fn defer(&mut self, waiting: Waiting) {
+        let (id, place) = (waiting.transaction.id(), place_of(&waiting.transaction));
+        self.finished.forget(&id);
+        self.replace_deferred(place, FeeRate::of(&waiting.transaction), id);
+        self.deferred.push(waiting);
         while self.deferred.exceeds(&self.limits) {
             let Some(first) = self.deferred.pop_first() else { break };
-            self.finished.push(first.id(), End::Rejected(Rejection::Evicted));
+            self.finished.push(first.transaction.id(), End::Rejected(Rejection::Evicted));
         }
     }
 
     /// What waits ends where another has its place.
-    pub(super) fn replace_deferred(&mut self, place: Place, by: TransactionId) {
-        if let Some(replaced) = self.deferred.remove_at(place) {
-            let rejection = Rejection::Replaced { by };
-            self.finished.push(replaced.id(), End::Rejected(rejection));
+    pub(super) fn replace_deferred(&mut self, place: Place, rate: FeeRate, by: TransactionId) {
+        if let Some(Waiting { transaction, .. }) = self.deferred.remove_at(place) {
+            let is_outbid = rate.outbids(FeeRate::of(&transaction));
+            let rejection = Rejection::of_one_replaced(is_outbid, by);
+            self.finished.push(transaction.id(), End::Rejected(rejection));
         }
     }
 
@@ -159,16 +269,16 @@ impl Mempool {
             if let Some(passed) = self.deferred.remove_at(place) {
                 // If it is the one in the block it stays confirmed.
                 let rejection = Rejection::SequenceUsed { sequence: place.1 };
-                self.finished.push(passed.id(), End::Rejected(rejection));
+                self.finished.push(passed.transaction.id(), End::Rejected(rejection));
             }
         }
         for _ in 0..self.deferred.len().min(OFFERS_MAX) {
-            let Some(transaction) = self.deferred.pop_first() else { break };
-            let offered = self.take_in(Arc::clone(&transaction), state);
-            match offered.as_ref().map_err(PoolError::end) {
-                Ok(_) => {}
-                Err(Some(end)) => self.finished.push(transaction.id(), end),
-                Err(None) => self.deferred.push(transaction),
+            let Some(waiting) = self.deferred.pop_first() else { break };
+            let (transaction, origin) = (Arc::clone(&waiting.transaction), waiting.origin);
+            match self.take_in(transaction, state, origin) {
+                // Used by a block that was not seen here, which may have this one.
+                Ok(_) | Err(PoolError::SequenceUsed { .. }) => {}
+                Err(error) => self.keep_waiting(waiting, &error),
             }
         }
     }

@@ -108,6 +108,11 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
+    /// Of one whose place `by` has: it was outbid, or had made room for others before.
+    pub(super) const fn of_one_replaced(is_outbid: bool, by: TransactionId) -> Self {
+        if is_outbid { Self::Replaced { by } } else { Self::Evicted }
+    }
+
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Evicted => "evicted",

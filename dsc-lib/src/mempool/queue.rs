@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{FeeRate, notes::Number};
+use super::{FeeRate, feed::Origin, notes::Number};
 use crate::{
     transaction::CheckedTransaction,
     units::{Amount, Height, Millis},
@@ -29,6 +29,8 @@ pub(super) struct Pending {
     pub(super) since: Millis,
     /// The note of it, if there is one.
     pub(super) note: Option<Number>,
+    /// Where in a log it stands.
+    pub(super) origin: Origin,
     /// The height of the block it was handed out for.
     pub(super) handed: Option<Height>,
 }
@@ -40,6 +42,12 @@ impl Pending {
 
     pub(super) fn len(&self) -> u64 {
         self.transaction.bytes().len() as u64
+    }
+
+    /// Whether one of its sequence that came by `origin` has to outbid it. One that was handed out
+    /// keeps its place in any case.
+    pub(super) fn keeps_place_from(&self, origin: Origin) -> bool {
+        self.handed.is_some() || !origin.has_seen(self.origin)
     }
 }
 

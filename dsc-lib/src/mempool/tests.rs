@@ -2,3 +2,4 @@ mod chain;
 mod deferred;
 mod model;
 mod rules;
+mod shared;

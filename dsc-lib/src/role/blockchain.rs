@@ -7,10 +7,15 @@
 //! 3. Who signs two blocks of one height is named, with both headers ([`Equivocation`]).
 //! 4. Checking and storing a block need nothing of the role: [`Submission`] owns what they take, so
 //!    questions are answered meanwhile.
+//! 5. Where several servers share a log of blocks, each applies its entries in their order, by the
+//!    same checks as a block that is handed in; what fails them is passed over by all
+//!    ([`Bookmark`]).
 
 mod audit;
 mod confirmed;
 mod equivocation;
+mod following;
+mod submission;
 mod summary;
 
 use std::sync::Arc;
@@ -25,9 +30,11 @@ pub use self::{
         EQUIVOCATIONS_MAX, EQUIVOCATIONS_PER_KEY_MAX, Equivocation, EquivocationFault, Evidence,
         EvidenceError,
     },
+    following::{Bookmark, FollowFault, tells_apart},
+    submission::{Sound, Stored, Submission},
     summary::{SUMMARIES_MAX, Summary, Winner, summaries},
 };
-use self::{confirmed::Recent, summary::Summaries};
+use self::{confirmed::Recent, submission::Fresh, summary::Summaries};
 
 use super::Refusal;
 use crate::{
@@ -38,8 +45,7 @@ use crate::{
     hash::Digest,
     keys::SignatureError,
     ledger::{
-        self, Archive, BlockError, CheckedBlock, CommitError, Ledger, Located, Persisted,
-        StaleBlock, State, StoreError, Wins,
+        self, Archive, BlockError, CommitError, Ledger, Located, StaleBlock, StoreError, Wins,
     },
     merkle::{self, InclusionError, InclusionProof},
     proof::ENGINE_COUNT,
@@ -83,6 +89,22 @@ pub struct Info {
     /// Heights at which a metronome was seen to have signed two blocks.
     #[serde(default)]
     pub equivocations: u64,
+    /// Height up to which at least two blockchain servers have every block on disk; nothing if there
+    /// is one server, or if that is not known.
+    #[serde(default)]
+    pub final_height: Option<Height>,
+    /// Since when the server hears nothing of the engine that it shares with others.
+    #[serde(default)]
+    pub stale_since: Option<Millis>,
+}
+
+/// What the ledger says of an address, and as of when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountAt {
+    /// Transactions it has sent, and so the sequence of the next one.
+    pub sequence: u64,
+    /// Height of the tip; nothing before the first block.
+    pub height: Option<Height>,
 }
 
 /// A block that is durably on the ledger.
@@ -225,6 +247,12 @@ impl SubmitError {
             Self::Commit(_) | Self::Store(_) => None,
         }
     }
+
+    /// Whether the block is to blame whoever looks at it: every server with the same ledger comes to
+    /// the same, today and tomorrow.
+    pub const fn is_of_the_block(&self) -> bool {
+        matches!(self, Self::Decode(_) | Self::Block(_) | Self::Equivocation { .. })
+    }
 }
 
 /// Encoded blocks from a height on, as many as fit one answer.
@@ -234,85 +262,6 @@ impl SubmitError {
 /// [`StoreError`] if the store cannot be read.
 pub fn blocks(archive: &Archive, from: Height) -> Result<Vec<Vec<u8>>, StoreError> {
     archive.blocks(from, BLOCKS_BYTES_MAX)
-}
-
-/// A block on its way onto the ledger.
-#[derive(Debug)]
-#[must_use = "the block is not on the ledger yet"]
-pub struct Submission<B> {
-    bytes: B,
-    state: Arc<State>,
-    archive: Archive,
-    evidence: Arc<Evidence>,
-}
-
-/// A block that is durably stored, of which the role does not know yet.
-///
-/// Dropping it frees all of the block's transactions: better not while the role is waited for.
-#[derive(Debug)]
-#[must_use = "the role does not know of the block yet"]
-pub struct Stored {
-    accepted: Accepted,
-    /// Nothing if it was on the ledger before.
-    block: Option<Arc<CheckedBlock>>,
-    fresh: Option<Fresh>,
-}
-
-/// What the role is told of a block that is new.
-#[derive(Debug)]
-struct Fresh {
-    persisted: Persisted,
-    confirmed: Arc<Confirmed>,
-    summary: Arc<Summary>,
-}
-
-impl<B: AsRef<[u8]>> Submission<B> {
-    /// Checks the block and stores it durably; that takes long, and needs nothing of the role.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`]; nothing has changed then.
-    pub fn run(self) -> Result<Stored, SubmitError> {
-        let Self { bytes, state, archive, evidence } = self;
-        let (header, _) = codec::decode_first::<Header>(bytes.as_ref())?;
-        let (height, hash) = (header.height, header.hash());
-        let accepted = Accepted { height, hash };
-        if archive.height_of(&hash)? == Some(height) {
-            return Ok(Stored { accepted, block: None, fresh: None });
-        }
-        let block = match state.check_bytes::<SubmitError>(bytes.as_ref()) {
-            Err(SubmitError::Block(error @ BlockError::Height { .. })) => {
-                return Err(refused(header, error, state.chain(), &archive, &evidence)?);
-            }
-            checked => checked?,
-        };
-        let persisted = archive.persist(&block)?;
-        let confirmed = Arc::new(Confirmed::of_checked(&block));
-        let summary = Arc::new(Summary::of_checked(&block, state.chain()));
-        let fresh = Some(Fresh { persisted, confirmed, summary });
-        Ok(Stored { accepted, block: Some(block), fresh })
-    }
-}
-
-/// Why a block of another height than the next is refused: if its metronome signed the block that
-/// the ledger has there, this is kept as evidence.
-fn refused(
-    second: Header,
-    error: BlockError,
-    chain: &Chain,
-    archive: &Archive,
-    evidence: &Evidence,
-) -> Result<SubmitError, StoreError> {
-    let Some(first) = archive.header(second.height)? else { return Ok(error.into()) };
-    let equivocation = Equivocation { first, second };
-    // Anybody can send the same again for nothing: it costs as little.
-    let is_known = evidence.knows(&equivocation);
-    if !is_known && equivocation.verify(chain).is_err() {
-        return Ok(error.into());
-    }
-    let kept = if is_known { Ok(false) } else { evidence.add(&equivocation) };
-    let is_new = kept.map_err(|source| StoreError::Io { action: "keep the evidence", source })?;
-    Ok(SubmitError::Equivocation { seen: Box::new(equivocation), is_new })
 }
 
 /// The blockchain server.
@@ -369,6 +318,8 @@ impl Blockchain {
             targets: round.targets,
             wins: self.ledger.wins().clone(),
             equivocations: self.evidence.count() as u64,
+            final_height: None,
+            stale_since: None,
         })
     }
 
@@ -386,7 +337,7 @@ impl Blockchain {
     /// two that begin at once one is refused.
     pub fn begin<B: AsRef<[u8]>>(&self, bytes: B) -> Submission<B> {
         let (state, archive) = (self.ledger.shared_state(), self.archive().clone());
-        Submission { bytes, state, archive, evidence: self.evidence.clone() }
+        Submission::new(bytes, state, archive, self.evidence.clone())
     }
 
     /// Moves on by a block that was stored.
@@ -395,14 +346,13 @@ impl Blockchain {
     ///
     /// [`SubmitError`] if another block was stored in between; nothing has changed then.
     pub fn finish(&mut self, stored: &mut Stored) -> Result<Accepted, SubmitError> {
-        if let Some(Fresh { persisted, confirmed, summary }) = stored.fresh.take()
-            && let Some(block) = &stored.block
-        {
+        if let Some((block, fresh)) = stored.take_fresh() {
+            let Fresh { persisted, confirmed, summary } = fresh;
             self.ledger.advance(block, persisted)?;
             self.recent.push(confirmed);
             self.summaries.push(summary);
         }
-        Ok(stored.accepted)
+        Ok(stored.accepted())
     }
 
     /// What is on disk.
@@ -449,6 +399,12 @@ impl Blockchain {
     /// What is known of an address.
     pub fn account(&self, address: &crate::address::Address) -> Account {
         self.ledger.state().account(address)
+    }
+
+    /// Which sequence an address uses next, and as of when.
+    pub fn account_at(&self, address: &crate::address::Address) -> AccountAt {
+        let state = self.ledger.state();
+        AccountAt { sequence: state.account(address).sequence, height: state.height() }
     }
 
     /// Where a transaction stands, if it is on the ledger.

@@ -108,7 +108,9 @@ pub enum Call {
     /// To the blockchain server: whether the balances add up.
     Audit,
     /// To the blockchain server: a transaction's place and the proof of it.
-    Inclusion(TransactionId),
+    Inclusion(Sought),
+    /// To the blockchain server: which sequence an address uses next, by the ledger alone.
+    Account(Address),
     /// To the pool: transactions to hold until they are in a block.
     SubmitTransactions(Arc<Vec<Encoded>>),
     /// To the pool: transactions for the block at this height.
@@ -154,6 +156,8 @@ pub enum Answer {
     Audit(Option<blockchain::Audit>),
     /// A transaction's place and the proof of it, if it is on the ledger.
     Inclusion(Option<Box<blockchain::Inclusion>>),
+    /// Which sequence an address uses next, and as of when.
+    Account(blockchain::AccountAt),
     /// One outcome per transaction.
     TransactionsSubmitted(Vec<pool::Outcome>),
     /// Transactions for a block.
@@ -175,6 +179,30 @@ pub enum Answer {
     /// The other role refused; asking again will not help.
     Refused(Refusal),
 }
+
+/// A transaction that is looked for on the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sought {
+    /// Its id.
+    pub id: TransactionId,
+    /// It is in no block below this height.
+    pub since: Height,
+    /// The answer is to be as of this height at least: of several servers some are behind, and what
+    /// they do not have may be on the ledger all the same.
+    pub as_of: Option<Height>,
+}
+
+impl Sought {
+    /// Any transaction, as of now.
+    pub const fn of(id: TransactionId) -> Self {
+        Self { id, since: Height(0), as_of: None }
+    }
+}
+
+/// The code of the [`Refusal`] of a server that began at a snapshot, and never had what it is asked
+/// for.
+pub const NOT_HERE: &str = "not-here";
 
 /// Why a role refused a call.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]

@@ -5,8 +5,9 @@
 //! 1. A transaction is checked, signature included, before it is held.
 //! 2. The pool learns of confirmations from the ledger, never from the metronome, so nothing is
 //!    dropped because a message was lost.
-//! 3. Of what its journal holds nothing is dropped unless no later block can take it, however old
-//!    the ledger is that the pool was shown at its start.
+//! 3. Of what its journal holds, or the log that several pools apply, nothing is dropped unless no
+//!    later block can take it, however old the ledger is that the pool was shown at its start.
+//! 4. Pools that apply one log hold the same, but for what the ledger has ended meanwhile.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -15,9 +16,13 @@ use serde::{Deserialize, Serialize};
 use super::{Active, Answer, Finished, Lost, Next, Refusal, Replica};
 use crate::{
     address::Address,
+    cluster::Position,
     genesis::Chain,
     mempool::{
-        Counts, Inserted, Latency, Limits, Mempool, Note, Restored, Status, journal::Journal,
+        Counts, Entered, Inserted, Latency, Limits, Mempool, Note, PoolError, Restored, Sieve,
+        Status,
+        feed::{Claim, Feed, Origin, Removal, Tag},
+        journal::Journal,
     },
     transaction::{CheckedTransaction, Transaction, TransactionId},
     units::{Height, Millis},
@@ -64,6 +69,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome of a transaction that the pool refuses.
+    pub fn refused(id: TransactionId, error: &PoolError) -> Self {
+        let (refusal, retry) = (Refusal::new(error.code(), error), error.may_pass());
+        Self::Rejected { id, refusal, retry }
+    }
+
     /// The id of the transaction, if the pool holds it after all.
     pub fn held_id(&self) -> Option<TransactionId> {
         match self {
@@ -137,6 +148,7 @@ pub struct RecentTransaction {
 pub struct Pool {
     replica: Replica,
     mempool: Mempool,
+    feed: Feed,
     wake_at: Millis,
     fault: Option<String>,
 }
@@ -145,7 +157,7 @@ impl Pool {
     /// An empty pool for a chain.
     pub fn new(chain: Chain, limits: Limits) -> Self {
         let (replica, mempool) = (Replica::new(chain), Mempool::new(limits));
-        Self { replica, mempool, wake_at: Millis(0), fault: None }
+        Self { replica, mempool, feed: Feed::default(), wake_at: Millis(0), fault: None }
     }
 
     /// The replica of the ledger's state.
@@ -169,11 +181,96 @@ impl Pool {
         match self.mempool.insert(transaction, self.replica.state()) {
             Ok(Inserted::Duplicate(status)) => Outcome::Known { id, status },
             Ok(_) => Outcome::Added { id },
-            Err(error) => {
-                let retry = error.may_pass();
-                Outcome::Rejected { id, refusal: Refusal::new(error.code(), &error), retry }
-            }
+            Err(error) => Outcome::refused(id, &error),
         }
+    }
+
+    /// Looks at what is to be put into the log that several pools apply.
+    pub fn sieve(&self) -> Sieve<'_> {
+        self.mempool.sieve(self.replica.state())
+    }
+
+    /// How far the log is applied.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Applies a batch of the log, of so many bytes; the pool must have followed the ledger. `is_own`
+    /// says that they were submitted here, for figures alone.
+    pub fn apply(
+        &mut self,
+        origin: Origin,
+        (tag, bytes): (Tag, u64),
+        transactions: &[Arc<CheckedTransaction>],
+        is_own: bool,
+    ) -> Vec<Outcome> {
+        let outcomes: Vec<_> = transactions.iter().map(|one| self.enter(one, origin)).collect();
+        if is_own {
+            let is_added = |outcome: &&Outcome| matches!(outcome, Outcome::Added { .. });
+            self.mempool.count_added(outcomes.iter().filter(is_added).count() as u64);
+        }
+        let claims = transactions.iter().map(|transaction| Claim::of(transaction)).collect();
+        self.feed.apply(origin.position, tag, bytes, claims);
+        outcomes
+    }
+
+    fn enter(&mut self, transaction: &Arc<CheckedTransaction>, origin: Origin) -> Outcome {
+        let id = transaction.id();
+        match self.mempool.enter(Arc::clone(transaction), self.replica.state(), origin) {
+            Entered::Held => Outcome::Added { id },
+            Entered::Duplicate(status) => Outcome::Known { id, status },
+            Entered::Refused(error) => Outcome::refused(id, &error),
+        }
+    }
+
+    /// Passes over what is in the log at `position` and is no batch.
+    pub fn skip(&mut self, position: Position, bytes: &[u8]) {
+        self.feed.skip(position, bytes);
+    }
+
+    /// Batches of the log that the ledger has ended, if there are any; of a crowded log also those of
+    /// which nothing is held any more, for all were replaced or had to make room.
+    pub fn ended(&mut self) -> Option<Removal> {
+        let (state, mempool) = (self.replica.state(), &self.mempool);
+        let next = state.round().height;
+        let is_crowded = self.feed.is_crowded(mempool.counts().bytes);
+        self.feed.ended_by(|claim| {
+            claim.expires < next
+                || claim.sequence < state.account(&claim.sender).sequence
+                || (is_crowded && mempool.find_claimed(claim).is_none())
+        })
+    }
+
+    /// Of a crowded log: some batches of which little is held, and what that is, to be put into the log
+    /// again. `is_own` tells those that this process wrote.
+    pub fn sparse(
+        &mut self,
+        is_own: impl Fn(Tag) -> bool,
+    ) -> Option<(Vec<Position>, Vec<Arc<CheckedTransaction>>)> {
+        let mempool = &self.mempool;
+        if !self.feed.is_crowded(mempool.counts().bytes) {
+            return None;
+        }
+        let sparse = self.feed.sparse(is_own, |claim| mempool.find_claimed(claim).is_some());
+        let held = sparse.claims.iter().filter_map(|claim| mempool.find_claimed(claim).cloned());
+        Some((sparse.positions, held.collect())).filter(|(positions, _)| !positions.is_empty())
+    }
+
+    /// Notes that what is held of these batches is in the log once more.
+    pub fn moved(&mut self, positions: &[Position]) {
+        self.feed.moved(positions);
+    }
+
+    /// Notes that these are removed from the log.
+    pub fn removed(&mut self, removal: &Removal) {
+        self.feed.removed(removal);
+    }
+
+    /// Forgets the log, in whose place another one has begun; returns what is held, which that one
+    /// may not have.
+    pub fn restart_feed(&mut self) -> Vec<Arc<CheckedTransaction>> {
+        self.feed.restart();
+        self.mempool.held()
     }
 
     /// Takes in what a journal holds, which was acknowledged before. What no later block can take has

@@ -9,13 +9,15 @@
 //! 2. Whatever the server answers, the state stays one that the chain's rules allow.
 //! 3. Blocks of one answer are checked one after the other, each on the state that the one before
 //!    led to.
+//! 4. Where no server has the blocks that come next, for all began at a snapshot after them, the
+//!    state goes on from a snapshot as at the start; it never goes back.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use thiserror::Error;
 
 use super::{
-    Answer, Call,
+    Answer, Call, NOT_HERE,
     work::{Finished, Job, Outcome, Work},
 };
 use crate::{
@@ -118,7 +120,8 @@ impl Replica {
         self.state.round().height
     }
 
-    /// Takes the answer to [`Replica::call`]; what is in it is checked as [`Replica::work`].
+    /// Takes the answer to [`Replica::call`]; what is in it is checked as [`Replica::work`]. That
+    /// nobody has the blocks any more makes the replica one that has heard nothing yet.
     ///
     /// # Errors
     ///
@@ -127,6 +130,7 @@ impl Replica {
         self.inbox.clear();
         match answer {
             Answer::Snapshot(bytes) => self.inbox.push_back(Parcel::Snapshot(bytes)),
+            Answer::Refused(refusal) if refusal.code == NOT_HERE => self.fresh = true,
             Answer::Blocks(blocks) => self.inbox.extend(blocks.into_iter().map(Parcel::Block)),
             _ => return Err(ReplicaError::OtherAnswer),
         }
@@ -236,7 +240,11 @@ fn checked(state: &State, bytes: &[u8]) -> Result<Followed, ReplicaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ALICE, BOB, address, chain, next_block, pay};
+    use crate::{
+        ledger::Ledger,
+        role::Refusal,
+        testing::{ALICE, BOB, address, chain, next_block, pay},
+    };
 
     /// Work that has run holds the state no longer: applying moves the accounts, and copies none.
     #[test]
@@ -273,5 +281,31 @@ mod tests {
         let done = replica.work().unwrap().run();
         assert!(matches!(replica.finish(done), Err(ReplicaError::Decode(_))));
         assert!(replica.work().is_none(), "what follows a wrong block is forgotten");
+    }
+
+    /// All servers that answer began at a snapshot after what it knows.
+    #[test]
+    fn blocks_that_nobody_has_any_more_are_passed_by_a_snapshot() {
+        let mut ledger = Ledger::in_memory(chain());
+        let mut snapshot = || {
+            let block = next_block(ledger.state(), vec![], vec![]);
+            ledger.commit(&block).unwrap();
+            Answer::Snapshot(codec::encode(&ledger.snapshot().unwrap()))
+        };
+        let (early, late) = (snapshot(), snapshot());
+        let not_here = || Answer::Refused(Refusal::new(NOT_HERE, "it began at a snapshot"));
+        let mut replica = Replica::new(chain());
+        let mut absorb = |answer| {
+            assert!(replica.absorb(answer).unwrap().is_empty());
+            (replica.call(Millis(1)), replica.next_height())
+        };
+        let blocks_from = |from| (Call::Blocks { from, wait: Millis(1) }, from);
+        assert_eq!(absorb(early.clone()), blocks_from(Height(1)));
+        assert_eq!(absorb(not_here()), (Call::Snapshot, Height(1)));
+        assert_eq!(absorb(late), blocks_from(Height(2)));
+        assert_eq!(absorb(not_here()), (Call::Snapshot, Height(2)));
+        assert_eq!(absorb(early), blocks_from(Height(2)), "it never goes back");
+        let refused = Replica::new(chain()).absorb(Answer::Refused(Refusal::new("other", "no")));
+        assert!(matches!(refused, Err(ReplicaError::OtherAnswer)));
     }
 }

@@ -6,12 +6,18 @@
 //!    to a second payment.
 //! 2. It counts a transaction as confirmed only after checking the inclusion proof itself.
 //! 3. It ends: confirmed, rejected, or expired when the ledger has passed the last height for it.
+//! 4. That the ledger does not have it counts only as of a height by which it would: of several
+//!    servers one may be behind another, and behind the pool.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Active, Answer, Call, Lost, Next, Refusal, blockchain::Inclusion, pool};
+use super::{
+    Active, Answer, Call, Lost, Next, Refusal, Sought,
+    blockchain::{AccountAt, Inclusion},
+    pool,
+};
 use crate::{
     genesis::Chain,
     keys::SecretKey,
@@ -26,6 +32,8 @@ const LOOK_PAUSE: Millis = Millis(100);
 const RETRY_PAUSE: Millis = Millis(250);
 /// What the pool calls the end of a transaction that gave way to better paying ones.
 const EVICTED: &str = "evicted";
+/// What a pool calls it that the ledger has a transaction of that sequence: maybe this one.
+const SEQUENCE_USED: &str = "sequence-used";
 
 /// What to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +79,8 @@ enum Phase {
     Look,
     /// Asking the ledger whether it is there; if it is not, this refusal is the end.
     Locate(Option<Refusal>),
+    /// Asking the ledger whether its sequence is used, as this refusal says.
+    Check(Refusal),
     /// Asking the ledger how far it is.
     Follow,
     Ended(End),
@@ -89,6 +99,10 @@ pub struct Payment {
     inclusion: Option<Box<Inclusion>>,
     /// Whether the ledger has passed the last height for it.
     passed: bool,
+    /// The height from which on it can be on the ledger.
+    since: Height,
+    /// The height as of which it would be there if it ever were.
+    as_of: Option<Height>,
     wake_at: Millis,
     fault: Option<String>,
 }
@@ -117,6 +131,8 @@ impl Payment {
             confirmations: confirmations.max(1),
             inclusion: None,
             passed: false,
+            since: Height(0),
+            as_of: None,
             wake_at: Millis(0),
             fault: None,
         }
@@ -134,7 +150,10 @@ impl Payment {
 
     /// Whether the pool has acknowledged it; one that it refused was not.
     pub fn is_submitted(&self) -> bool {
-        !matches!(self.phase, Phase::Sequence(_) | Phase::Submit | Phase::Locate(Some(_)))
+        !matches!(
+            self.phase,
+            Phase::Sequence(_) | Phase::Submit | Phase::Locate(Some(_)) | Phase::Check(_)
+        )
     }
 
     /// How it ended, if it has.
@@ -170,6 +189,7 @@ impl Payment {
             payments: order.payments.clone(),
             memo: order.memo.clone(),
         };
+        self.since = next.height;
         self.hold(draft.sign(&self.chain.hash(), key));
     }
 
@@ -230,10 +250,29 @@ impl Payment {
     fn absent(&mut self) {
         let height = self.transaction().map_or(Height(0), |t| t.expires);
         self.phase = match &self.phase {
+            Phase::Locate(Some(refusal)) if self.may_be_behind(refusal) => {
+                Phase::Check(refusal.clone())
+            }
             Phase::Locate(Some(refusal)) => Phase::Ended(End::Rejected(refusal.clone())),
             _ if self.passed => Phase::Ended(End::Expired { height }),
             _ => Phase::Follow,
         };
+    }
+
+    /// Whether the refusal may have been by a block that the server asked did not have yet.
+    fn may_be_behind(&self, refusal: &Refusal) -> bool {
+        self.as_of.is_none() && refusal.code == SEQUENCE_USED
+    }
+
+    /// Once the ledger itself says that the sequence is used, it is asked by what, as of then.
+    fn checked(&mut self, refusal: Refusal, account: AccountAt) {
+        let sequence = self.transaction().map_or(u64::MAX, |transaction| transaction.sequence);
+        if account.sequence > sequence {
+            self.as_of = account.height;
+            self.phase = Phase::Locate(Some(refusal));
+        } else {
+            self.phase = Phase::Follow;
+        }
     }
 
     /// The height must be known before the ledger is asked a last time, or a block in between
@@ -242,6 +281,7 @@ impl Payment {
         let expires = self.transaction().map(|transaction| transaction.expires);
         self.passed = height >= expires;
         if self.passed {
+            self.as_of = height;
             self.phase = Phase::Locate(None);
         } else {
             // A pool that has lost it takes the same bytes again; one that has not ignores them.
@@ -266,7 +306,12 @@ impl Payment {
             Phase::Sequence(order) => Some(Call::NextSequence(order.0.public().address())),
             Phase::Submit => Some(Call::SubmitTransactions(self.encoded.clone())),
             Phase::Look => Some(Call::PoolStatus(id)),
-            Phase::Locate(_) => Some(Call::Inclusion(id)),
+            Phase::Locate(_) => {
+                Some(Call::Inclusion(Sought { id, since: self.since, as_of: self.as_of }))
+            }
+            Phase::Check(_) => {
+                self.transaction().map(|signed| Call::Account(signed.sender.address()))
+            }
             Phase::Follow => Some(Call::ChainInfo),
             Phase::Ended(_) => None,
         }
@@ -296,6 +341,7 @@ impl Active for Payment {
             }
             (Phase::Look, Answer::PoolStatus(status)) => self.looked(now, status),
             (Phase::Locate(_), Answer::Inclusion(found)) => self.located(now, found),
+            (Phase::Check(refusal), Answer::Account(account)) => self.checked(refusal, account),
             (Phase::Follow, Answer::ChainInfo(info)) => self.followed(now, info.height),
             (_, Answer::Refused(refusal)) => self.fail(now, refusal.to_string()),
             _ => self.fail(now, "the other role answered another question".into()),

@@ -10,6 +10,11 @@
 //! that fails was to put on disk any page may be lost, and no later sync brings it back, though it
 //! can be read until the system forgets it.
 
+mod dice;
+mod image;
+
+pub use self::dice::Dice;
+use self::image::Image;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -17,9 +22,6 @@ use std::{
 };
 
 use crate::disk::{Disk, DiskFile, Memory, read_all};
-
-const PAGE: usize = 4096;
-const SECTOR: usize = 512;
 
 /// What was done to a disk; files go by number, as their names change.
 #[derive(Clone, Debug)]
@@ -336,185 +338,9 @@ impl DiskFile for NotingFile {
     fn forget(&self, _offset: u64, _len: u64) {
         let mut noted = self.disk.noted();
         if noted.doubtful.remove(&self.number) {
-            let bytes = Image::of(&noted.operations).files[&self.number].whole();
+            let bytes = Image::of(&noted.operations).whole(self.number);
             self.inner.set_len(bytes.len() as u64).unwrap();
             self.inner.write_at(&bytes, 0).unwrap();
         }
-    }
-}
-
-/// A file's bytes on disk, and what was done since.
-#[derive(Debug, Default)]
-struct FileImage {
-    synced: Vec<u8>,
-    since: Vec<Operation>,
-}
-
-impl FileImage {
-    /// With all that was done since.
-    fn whole(&self) -> Vec<u8> {
-        let mut bytes = self.synced.clone();
-        self.since.iter().for_each(|change| write(&mut bytes, change, PAGE, || true));
-        bytes
-    }
-
-    /// Loses any page of what was done since, for good.
-    fn lose(&mut self, seed: u64) {
-        let mut dice = Dice(seed);
-        let kept = dice.below(4);
-        for change in std::mem::take(&mut self.since) {
-            write(&mut self.synced, &change, PAGE, || dice.below(4) < kept);
-        }
-    }
-
-    /// As a crash leaves it.
-    fn after_crash(&self, dice: &mut Dice) -> Vec<u8> {
-        let (mut bytes, kept) = (self.synced.clone(), dice.below(self.since.len() + 1));
-        let (since, rest) = self.since.split_at(kept);
-        // Of what was written after the last change of the length any page may be missing.
-        let cut = since.iter().rposition(|change| matches!(change, Operation::SetLen { .. }));
-        let (firm, loose) = since.split_at(cut.map_or(0, |cut| cut + 1));
-        for change in firm {
-            write(&mut bytes, change, PAGE, || true);
-        }
-        let holes = dice.below(3) == 0;
-        for change in loose {
-            write(&mut bytes, change, PAGE, || !holes || dice.below(4) > 0);
-        }
-        if let Some(torn) = rest.first() {
-            tear(&mut bytes, torn, dice);
-        }
-        bytes
-    }
-}
-
-/// Does a part of what was under way.
-fn tear(file: &mut Vec<u8>, change: &Operation, dice: &mut Dice) {
-    match (change, dice.below(3)) {
-        (Operation::Write { file: number, offset, bytes }, 0) => {
-            let bytes = bytes[..dice.below(bytes.len() + 1)].to_vec();
-            write(file, &Operation::Write { file: *number, offset: *offset, bytes }, PAGE, || true);
-        }
-        (_, 1) => write(file, change, SECTOR, || dice.below(2) == 1),
-        _ => write(file, change, PAGE, || dice.below(2) == 1),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Image {
-    files: BTreeMap<usize, FileImage>,
-    names: BTreeMap<String, usize>,
-    since: Vec<Operation>,
-}
-
-impl Image {
-    fn of(operations: &[Operation]) -> Self {
-        let mut image = Self::default();
-        for operation in operations {
-            image.apply(operation);
-        }
-        image
-    }
-
-    fn apply(&mut self, operation: &Operation) {
-        match operation {
-            Operation::Nothing => {}
-            Operation::Create { file, .. } => {
-                self.files.insert(*file, FileImage::default());
-                self.since.push(operation.clone());
-            }
-            Operation::Rename { .. } | Operation::Remove { .. } => {
-                self.since.push(operation.clone());
-            }
-            Operation::SyncNames => {
-                let names = &mut self.names;
-                self.since.drain(..).for_each(|change| rename(names, &change));
-            }
-            Operation::Write { file, .. } | Operation::SetLen { file, .. } => {
-                self.files.get_mut(file).unwrap().since.push(operation.clone());
-            }
-            Operation::Sync { file } => {
-                let image = self.files.get_mut(file).unwrap();
-                for change in std::mem::take(&mut image.since) {
-                    write(&mut image.synced, &change, PAGE, || true);
-                }
-            }
-            Operation::SyncFailed { file, seed } => {
-                self.files.get_mut(file).unwrap().lose(*seed);
-            }
-        }
-    }
-
-    fn into_memory(mut self, keep: Keep) -> Memory {
-        let mut dice = Dice(if let Keep::Some(seed) = keep { seed } else { 0 });
-        self.since.truncate(match keep {
-            Keep::Nothing => 0,
-            Keep::Everything => self.since.len(),
-            Keep::Some(_) => dice.below(self.since.len() + 1),
-        });
-        self.since.iter().for_each(|change| rename(&mut self.names, change));
-        let memory = Memory::default();
-        for (name, number) in &self.names {
-            let file = &self.files[number];
-            let bytes = match keep {
-                Keep::Nothing => file.synced.clone(),
-                Keep::Everything => file.whole(),
-                Keep::Some(_) => file.after_crash(&mut dice),
-            };
-            memory.create(name).unwrap().write_at(&bytes, 0).unwrap();
-        }
-        memory
-    }
-}
-
-fn rename(names: &mut BTreeMap<String, usize>, change: &Operation) {
-    match change {
-        Operation::Create { file, name } => drop(names.insert(name.clone(), *file)),
-        Operation::Rename { from, to } => {
-            let number = names.remove(from).unwrap();
-            names.insert(to.clone(), number);
-        }
-        Operation::Remove { name } => drop(names.remove(name)),
-        other => unreachable!("{other:?}"),
-    }
-}
-
-/// Changes a file's bytes; of a write those pieces, each within `unit` bytes of the file, that
-/// `keep` wants.
-fn write(file: &mut Vec<u8>, change: &Operation, unit: usize, mut keep: impl FnMut() -> bool) {
-    match change {
-        Operation::Write { offset, bytes, .. } => {
-            file.resize(file.len().max(offset + bytes.len()), 0);
-            let (mut at, mut rest) = (*offset, &bytes[..]);
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at(rest.len().min(unit - at % unit));
-                if keep() {
-                    file[at..][..piece.len()].copy_from_slice(piece);
-                }
-                (at, rest) = (at + piece.len(), after);
-            }
-        }
-        Operation::SetLen { len, .. } => file.resize(*len, 0),
-        other => unreachable!("{other:?}"),
-    }
-}
-
-/// Numbers that look random, the same from the same seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// The next number.
-    pub fn roll(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea and Flood, 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// The next number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.roll() % end as u64).unwrap()
     }
 }

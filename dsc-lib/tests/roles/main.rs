@@ -12,7 +12,7 @@ use dsc_lib::{
     mempool::{Limits, Status},
     proof::{Attempt, Footprint},
     role::{
-        Active, Answer, Call, Lost, Next, Refusal, Replica, ReplicaError,
+        Active, Answer, Call, Lost, Next, Refusal, Replica, ReplicaError, Sought,
         blockchain::Blockchain,
         metronome::{OpenRound, Receipt},
         monitor::Monitor,
@@ -26,6 +26,7 @@ use dsc_lib::{
 };
 
 mod desk;
+mod leaders;
 mod metronome;
 
 use self::desk::Desk;
@@ -112,7 +113,7 @@ fn a_payment_refused_by_the_pool_but_on_the_ledger_is_confirmed() {
     let id = payment.id().unwrap();
     let rejected = Outcome::Rejected { id, refusal: refusal("sequence-used"), retry: false };
     payment.answer(START, Ok(Answer::TransactionsSubmitted(vec![rejected])));
-    assert_eq!(payment.next(START), Next::Call(Call::Inclusion(id)));
+    assert_eq!(payment.next(START), Next::Call(Call::Inclusion(Sought::of(id))));
     let inclusion = blockchain.inclusion(&id).unwrap().map(Box::new);
     payment.answer(START, Ok(Answer::Inclusion(inclusion)));
     assert_eq!(payment.end(), Some(&End::Confirmed { height: Height(0) }));
@@ -144,7 +145,8 @@ fn a_wallet_believes_no_inclusion_it_has_not_checked() {
     let mut now = later;
     for (forged, why) in [(unsigned, "signature"), (stranger, "no metronome"), (displaced, "leaf")]
     {
-        assert_eq!(payment.next(now), Next::Call(Call::Inclusion(id)), "{why}");
+        let asked = Next::Call(Call::Inclusion(Sought::of(id)));
+        assert_eq!(payment.next(now), asked, "{why}");
         payment.answer(now, Ok(Answer::Inclusion(Some(Box::new(forged)))));
         assert_eq!(payment.end(), None, "{why}");
         let fault = payment.fault().unwrap();
@@ -170,9 +172,52 @@ fn a_payment_expires_only_when_the_ledger_has_passed_it_and_was_asked_after() {
     info.height = Some(Height(5));
     payment.answer(later, Ok(Answer::ChainInfo(Box::new(info))));
     assert_eq!(payment.end(), None, "the block of height 5 may hold it");
-    payment.next(later);
+    // Another server may not have come there.
+    assert_eq!(as_of(&mut payment, later), Some(Height(5)));
     payment.answer(later, Ok(Answer::Inclusion(None)));
     assert_eq!(payment.end(), Some(&End::Expired { height: Height(5) }));
+}
+
+/// As of which height it asks the ledger for its transaction.
+fn as_of(payment: &mut Payment, now: Millis) -> Option<Height> {
+    match payment.next(now) {
+        Next::Call(Call::Inclusion(sought)) => sought.as_of,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The pool follows a server that is further along than the one that the wallet asks: the block that
+/// used the sequence may hold this very transaction.
+#[test]
+fn a_sequence_that_a_pool_calls_used_is_looked_up_as_of_the_block_that_used_it() {
+    let chain = testing::chain();
+    let mut payment = signed(&chain);
+    let refuse = |payment: &mut Payment, now: Millis| {
+        submitted(payment, now);
+        let (id, refusal) = (payment.id().unwrap(), refusal("sequence-used"));
+        let rejected = Outcome::Rejected { id, refusal, retry: false };
+        payment.answer(now, Ok(Answer::TransactionsSubmitted(vec![rejected])));
+        assert_eq!(as_of(payment, now), None);
+        payment.answer(now, Ok(Answer::Inclusion(None)));
+        assert_eq!(payment.end(), None);
+        assert_eq!(payment.next(now), Next::Call(Call::Account(address(&ALICE))));
+    };
+    let account = |sequence| {
+        let text = format!(r#"{{"sequence":{sequence},"height":3}}"#);
+        Ok(Answer::Account(serde_json::from_str(&text).unwrap()))
+    };
+    refuse(&mut payment, START);
+    // This server has not come there: the same is tried again.
+    payment.answer(START, account(0));
+    assert_eq!(payment.next(START), Next::Call(Call::ChainInfo));
+    let info = Blockchain::new(Ledger::in_memory(chain)).info().unwrap();
+    payment.answer(START, Ok(Answer::ChainInfo(Box::new(info))));
+    let later = START.plus(Millis(1000));
+    refuse(&mut payment, later);
+    payment.answer(later, account(1));
+    assert_eq!(as_of(&mut payment, later), Some(Height(3)));
+    payment.answer(later, Ok(Answer::Inclusion(None)));
+    assert_eq!(payment.end(), Some(&End::Rejected(refusal("sequence-used"))));
 }
 
 fn round(desk: &Desk) -> Answer {

@@ -72,6 +72,7 @@ pub(crate) fn server_of(call: &Call) -> Node {
         | Call::ChainInfo
         | Call::Summaries { .. }
         | Call::Audit
+        | Call::Account(_)
         | Call::Inclusion(_) => Node::Blockchain,
         Call::Round { .. } | Call::HandIn(_) | Call::MetronomeStatus => Node::Metronome,
         _ => Node::Pool,

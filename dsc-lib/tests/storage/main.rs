@@ -8,6 +8,7 @@
 //! `DSC_STORAGE_CASES` is the number of cases of each test, `DSC_STORAGE_SEED` the first seed
 //! (`scripts/storage` sets both). A case depends on its seed alone.
 
+mod based;
 mod journal;
 mod ledger;
 mod vault;

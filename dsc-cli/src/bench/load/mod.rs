@@ -50,7 +50,8 @@ pub(crate) enum Pace {
 /// What to send where.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    pub(crate) pool: &'a str,
+    /// Clients are dealt out to them in turn.
+    pub(crate) pools: Vec<&'a str>,
     pub(crate) blockchain: &'a str,
     pub(crate) workload: &'a Workload,
     /// For each client, the transactions that it sends, in order.
@@ -122,7 +123,6 @@ async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, Clien
     let clock = SystemClock::new();
     let floor = Floor {
         workload: plan.workload,
-        url: plan.pool,
         clock: &clock,
         pace: plan.pace,
         until: plan.time,
@@ -146,7 +146,7 @@ async fn load(plan: &Plan<'_>, progress: &dyn Progress) -> Result<Outcome, Clien
     Ok(Outcome::new(plan, floor.tally.into_inner(), &confirmations))
 }
 
-async fn worker_of(floor: &Floor<'_>, client: &Client, seed: usize) -> Result<(), ClientError> {
+async fn worker_of(floor: &Floor<'_>, client: &Client<'_>, seed: usize) -> Result<(), ClientError> {
     let mut draw = Draw::new(seed as u64);
     let longest = match floor.pace {
         Pace::Wait { pause } => pause,
@@ -202,7 +202,7 @@ impl Plan<'_> {
     }
 
     /// Each client's submissions, in order.
-    fn queues(&self) -> Vec<Client> {
+    fn queues(&self) -> Vec<Client<'_>> {
         let clients = self.clients.len();
         let queue = |(client, range): (usize, &Range<usize>)| {
             let transactions: Vec<usize> = range.clone().collect();
@@ -212,7 +212,8 @@ impl Plan<'_> {
                 body: self.workload.body(transactions),
                 due: self.due(turn * clients + client, transactions.len()),
             });
-            Client::new(batches.collect(), range.clone(), self.batch.max(1))
+            let pool = self.pools[client % self.pools.len()];
+            Client::new(pool, batches.collect(), range.clone(), self.batch.max(1))
         };
         self.clients.iter().enumerate().map(queue).collect()
     }

@@ -57,7 +57,9 @@ pub(super) struct Batch {
 
 /// What the workers of one client share.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct Client<'a> {
+    /// The pool that it sends to.
+    url: &'a str,
     batches: RefCell<std::vec::IntoIter<Batch>>,
     /// All of its transactions, in sequence.
     range: Range<usize>,
@@ -68,10 +70,15 @@ pub(super) struct Client {
     in_order: Cell<bool>,
 }
 
-impl Client {
-    pub(super) fn new(batches: Vec<Batch>, range: Range<usize>, batch: usize) -> Self {
+impl<'a> Client<'a> {
+    pub(super) fn new(
+        url: &'a str,
+        batches: Vec<Batch>,
+        range: Range<usize>,
+        batch: usize,
+    ) -> Self {
         let batches = RefCell::new(batches.into_iter());
-        Self { batches, range, batch, turn: RwLock::new(()), in_order: Cell::new(false) }
+        Self { url, batches, range, batch, turn: RwLock::new(()), in_order: Cell::new(false) }
     }
 }
 
@@ -137,7 +144,6 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct Floor<'a> {
     pub(super) workload: &'a Workload,
-    pub(super) url: &'a str,
     pub(super) clock: &'a SystemClock,
     pub(super) pace: Pace,
     /// No batch is begun after this.
@@ -187,10 +193,10 @@ impl Floor<'_> {
     /// Sends one batch after the other of `client`, over one connection.
     pub(super) async fn work(
         &self,
-        client: &Client,
+        client: &Client<'_>,
         mut pause: impl FnMut() -> Duration,
     ) -> Result<(), ClientError> {
-        let mut connection = Connection::to(self.url);
+        let mut connection = Connection::to(client.url);
         while self.goes_on() {
             let shared = self.turn(client).await;
             let next = client.batches.borrow_mut().next();
@@ -221,7 +227,7 @@ impl Floor<'_> {
     }
 
     /// Waits until the client may send what comes next.
-    async fn turn<'c>(&self, client: &'c Client) -> Turn<'c> {
+    async fn turn<'c>(&self, client: &'c Client<'_>) -> Turn<'c> {
         if !client.in_order.get() {
             let shared = client.turn.read().await;
             // It may have had to wait for somebody who found the pool full.
@@ -236,7 +242,7 @@ impl Floor<'_> {
     async fn deliver<'c>(
         &self,
         connection: &mut Connection,
-        client: &'c Client,
+        client: &'c Client<'_>,
         mut turn: Turn<'c>,
         mut batch: Batch,
     ) -> Result<(), ClientError> {
@@ -249,7 +255,7 @@ impl Floor<'_> {
         loop {
             let answer = self.post(connection, PATH, &batch).await?;
             let pause = answer.retry_after.unwrap_or(RETRY_PAUSE);
-            let left = match self.judge(&answer, &batch)? {
+            let left = match self.judge(client.url, &answer, &batch)? {
                 Judged::Busy => None,
                 Judged::Left { left, known } => {
                     if known > 0 && is_first {
@@ -264,9 +270,10 @@ impl Floor<'_> {
             if matches!(turn, Turn::Shared(_)) {
                 drop(turn);
                 turn = Turn::Alone(client.turn.write().await);
-                if left.is_some() && !client.in_order.replace(true) {
-                    self.again_in_order(connection, client).await?;
-                }
+            }
+            // Whoever is alone first: others wait with what has to come before this.
+            if left.is_some() && !client.in_order.replace(true) {
+                self.again_in_order(connection, client).await?;
             }
             is_first &= left.is_none();
             if let Some(left) = left {
@@ -289,7 +296,7 @@ impl Floor<'_> {
     async fn again_in_order(
         &self,
         connection: &mut Connection,
-        client: &Client,
+        client: &Client<'_>,
     ) -> Result<(), ClientError> {
         let open: Vec<usize> = {
             let (tally, confirmed) = (self.tally.borrow(), self.confirmed.borrow());
@@ -303,7 +310,7 @@ impl Floor<'_> {
             let mut batch = self.batch_of(part.to_vec());
             while !self.is_over.get() {
                 let answer = self.post(connection, PATH, &batch).await?;
-                match self.judge(&answer, &batch)? {
+                match self.judge(client.url, &answer, &batch)? {
                     Judged::Left { left, .. } if left.is_empty() => break,
                     Judged::Left { left, .. } => batch = self.batch_of(left),
                     Judged::Busy => {}
@@ -360,14 +367,17 @@ impl Floor<'_> {
     }
 
     /// Counts what an answer says.
-    fn judge(&self, answer: &Answer, batch: &Batch) -> Result<Judged, ClientError> {
+    fn judge(&self, url: &str, answer: &Answer, batch: &Batch) -> Result<Judged, ClientError> {
         let mut tally = self.tally.borrow_mut();
         if matches!(answer.status.as_u16(), 429 | 503) {
             tally.busy += 1;
+            if problem_code(answer).is_some_and(|code| code == "pool-full") {
+                // It has looked at all, and has room for none.
+                return Ok(Judged::Left { left: batch.transactions.clone(), known: 0 });
+            }
             return Ok(Judged::Busy);
         }
-        let malformed =
-            |reason: String| ClientError::Malformed { url: self.url.to_owned(), reason };
+        let malformed = |reason: String| ClientError::Malformed { url: url.to_owned(), reason };
         if !answer.status.is_success() {
             return Err(problem(answer).unwrap_or_else(|| {
                 malformed(format!("status {} without a problem", answer.status))
@@ -408,6 +418,11 @@ struct ProblemFields {
     code: String,
     detail: String,
     hint: Option<String>,
+}
+
+fn problem_code(answer: &Answer) -> Option<String> {
+    let fields: ProblemFields = serde_json::from_slice(&answer.body).ok()?;
+    Some(fields.code)
 }
 
 fn problem(answer: &Answer) -> Option<ClientError> {

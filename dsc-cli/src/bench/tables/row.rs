@@ -218,7 +218,7 @@ impl Site<'_> {
 
     fn plan(&self) -> Plan<'_> {
         Plan {
-            pool: &self.network.pool,
+            pools: vec![&self.network.pool],
             blockchain: &self.network.blockchain,
             workload: self.workload,
             clients: Vec::new(),

@@ -88,7 +88,9 @@ fn samples(key: &Key) -> [String; 2] {
         Kind::Fingerprint => pair(key.example, "10010203-0405-0607-0809-0a0b0c0d0e0f"),
         Kind::Numbers => pair("1,2", "3"),
         Kind::Validators => pair("work=2", "space=2,memory=3"),
-        Kind::KeyName => pair("one", "two"),
+        Kind::KeyName | Kind::User => pair("one", "two"),
+        Kind::Urls => pair("http://a:1", "http://a:1,http://b:2"),
+        Kind::Engine => pair("nats://a:1", "nats://a:1,nats://b:2"),
     }
 }
 

@@ -79,6 +79,28 @@ fn every_unit_is_hardened_alike() {
     }
 }
 
+fn contrib(name: &str) -> String {
+    fs::read_to_string(folder().join("..").join(name)).unwrap()
+}
+
+/// `contrib/nats/engine.conf`: systemd puts a unit's role where it says `%j`.
+#[test]
+fn the_drop_in_makes_each_role_the_user_of_its_name() {
+    let (drop_in, accounts) = (contrib("nats/engine.conf"), contrib("nats/accounts.conf"));
+    for role in ["blockchain", "pool", "metronome"] {
+        let of_role = drop_in.replace("%j", role);
+        let variables = values_of(&of_role, "Environment")
+            .map(|pair| pair.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).unwrap());
+        let sources = Sources { variables: variables.collect(), ..Sources::default() };
+        let config = Config::load(&sources).unwrap();
+        assert_eq!(config.text("engine.user"), role);
+        assert_eq!(config.text("engine.password_file"), "/credentials/engine.password");
+        let credential: Vec<_> = values_of(&of_role, "LoadCredential").collect();
+        assert_eq!(credential, [format!("engine.password:/etc/dsc/engine-{role}.password")]);
+        assert!(accounts.contains(&format!("user: {role}, password: $")), "{role}");
+    }
+}
+
 /// Where systemd is installed, it finds nothing to say against the units.
 #[test]
 fn systemd_takes_the_units() {
@@ -91,6 +113,9 @@ fn systemd_takes_the_units() {
         fs::write(folder.path().join(&name), text).unwrap();
         names.push(name);
     }
+    let beside = folder.path().join("dsc-pool.service.d");
+    fs::create_dir(&beside).unwrap();
+    fs::write(beside.join("engine.conf"), contrib("nats/engine.conf")).unwrap();
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]).args(&names).current_dir(folder.path());
     let Ok(output) = verify.output() else { return };

@@ -40,7 +40,8 @@ const LIFETIME: u64 = 50_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Clients; each pays from a published account of its own, on development networks only
+    /// Clients; each pays from a published account of its own, on development networks only.
+    /// Where there are several pools they are dealt out to them in turn
     #[arg(
         long,
         value_name = "COUNT",
@@ -120,10 +121,10 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    fn options(&self) -> serde_json::Value {
+    fn options(&self, pools: usize) -> serde_json::Value {
         let [batch, in_flight] = self.width();
         json!({
-            "clients": self.clients, "batch": batch,
+            "clients": self.clients, "pools": pools, "batch": batch,
             "transactions": self.file.is_none().then_some(self.transactions),
             "in_flight": in_flight, "rate": self.rate, "wait": self.wait, "payments": self.payments,
             "recipients": self.recipients, "fee": self.fee,
@@ -185,7 +186,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let machine = Machine::here(&std::env::temp_dir());
     let [batch, in_flight] = args.width();
     let plan = Plan {
-        pool: transport.pool.base(),
+        pools: transport.pool.urls().collect(),
         blockchain: transport.blockchain.base(),
         workload: &workload,
         clients: workload.lanes().to_vec(),
@@ -205,7 +206,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
         note(format_args!("{} transactions were on the ledger before", outcome.known));
     }
     let load = Load::new(outcome, u64::from(args.payments), signed, usage);
-    let figures = Figures { options: args.options(), load };
+    let figures = Figures { options: args.options(transport.pool.count()), load };
     let measured = Measured::new(started, machine, noise, figures);
     if let Some(path) = &args.out {
         record::append(path, &measured)?;

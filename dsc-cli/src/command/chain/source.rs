@@ -58,7 +58,7 @@ pub(super) fn default_ledger(context: &Context<'_>) -> PathBuf {
 }
 
 /// Opens a ledger that exists, for reading; it has to be of the chain that is asked for.
-pub(super) fn open_ledger(
+pub(in crate::command) fn open_ledger(
     path: &Path,
     asked: &ChainArgs,
     progress: &dyn Progress,

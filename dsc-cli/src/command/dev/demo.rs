@@ -11,7 +11,6 @@ use dsc_lib::{
     units::{Amount, Height},
 };
 
-use super::Network;
 use crate::{
     exit::Failure,
     role::{spawn, transport::Transport},
@@ -30,16 +29,15 @@ const FEE: Amount = Amount::from_units(10_000);
 pub(super) struct Demo(thread::JoinHandle<()>);
 
 impl Demo {
-    pub(super) fn start(seed: u64, network: &Network) -> Result<Self, Failure> {
-        let shutdown = network.host.shutdown.clone();
-        let mut payer = Payer {
-            chain: network.chain.clone(),
-            accounts: network.accounts.clone(),
-            transport: network.transport.clone(),
-            next: vec![None; network.accounts.len()],
-            seed,
-            made: 0,
-        };
+    pub(super) fn start(
+        seed: u64,
+        chain: Chain,
+        accounts: Vec<SecretKey>,
+        transport: Transport,
+        shutdown: Shutdown,
+    ) -> Result<Self, Failure> {
+        let next = vec![None; accounts.len()];
+        let mut payer = Payer { chain, accounts, transport, next, seed, made: 0 };
         Ok(Self(spawn("demo", move || payer.run(&shutdown))?))
     }
 

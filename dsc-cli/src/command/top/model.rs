@@ -17,6 +17,8 @@ const RECENT_MAX: usize = 50;
 pub(super) struct Sample {
     pub(super) time: u64,
     pub(super) height: Option<u64>,
+    /// Up to here two blockchain servers have every block.
+    pub(super) final_height: Option<u64>,
     pub(super) tip_time: Option<u64>,
     /// Planned time of a block, in ms.
     pub(super) interval: Option<u64>,

@@ -91,8 +91,9 @@ fn header(state: &State, sample: &Sample, now: u64) -> Vec<(String, Style)> {
         "dsc top".to_owned()
     };
     let style = if is_stale(state, now) { Style::Bad } else { style };
+    let last = sample.final_height.map_or_else(String::new, |last| format!(" (final {last})"));
     let first = format!(
-        "{title}  {}  block {}  {tip}  {} tx/s  pool {} + {}  {alive} of {} validators",
+        "{title}  {}  block {}{last}  {tip}  {} tx/s  pool {} + {}  {alive} of {} validators",
         clean(&state.network),
         known(sample.height),
         known(rate.map(|rate| format!("{rate:.1}"))),

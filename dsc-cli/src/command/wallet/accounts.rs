@@ -31,6 +31,8 @@ pub(super) struct Balance {
     #[arg(value_name = "NAME|ADDRESS")]
     account: Option<String>,
     #[command(flatten)]
+    at_least: AtLeast,
+    #[command(flatten)]
     chain: ChainArgs,
 }
 
@@ -51,7 +53,26 @@ pub(super) struct History {
     #[arg(long, value_name = "HEIGHT:INDEX")]
     before: Option<PlaceArg>,
     #[command(flatten)]
+    at_least: AtLeast,
+    #[command(flatten)]
     chain: ChainArgs,
+}
+
+/// Which state of the ledger is wanted.
+#[derive(Debug, clap::Args)]
+struct AtLeast {
+    /// Wait for this height: whoever was told that a payment is in its block sees it
+    #[arg(long, value_name = "HEIGHT")]
+    at_least: Option<u64>,
+}
+
+impl AtLeast {
+    /// The servers, to be asked for that state.
+    fn of<'a>(&self, mut remote: Remote<'a>) -> Remote<'a> {
+        let blockchain = remote.transport.blockchain.clone();
+        remote.transport.blockchain = blockchain.at_least(self.at_least.map(Height));
+        remote
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,7 +162,7 @@ impl Document for Balances {
 /// Shows what one account has, or every account of the wallet.
 pub(super) fn balance(args: &Balance, context: &Context<'_>) -> Result<(), Failure> {
     args.account.iter().try_for_each(|text| check_account(text, &keystore(context)))?;
-    let remote = Remote::of_blockchain(&args.chain, context)?;
+    let remote = args.at_least.of(Remote::of_blockchain(&args.chain, context)?);
     let Some(account) = &args.account else { return balances(&remote, context) };
     let (name, address) = remote.account(account)?;
     let name = name.map(|name| name.to_string());
@@ -241,7 +262,7 @@ fn summary(to: &[&str]) -> String {
 /// Lists what touched an account.
 pub(super) fn history(args: &History, context: &Context<'_>) -> Result<(), Failure> {
     check_account(&args.account, &keystore(context))?;
-    let remote = Remote::of_blockchain(&args.chain, context)?;
+    let remote = args.at_least.of(Remote::of_blockchain(&args.chain, context)?);
     let (_, address) = remote.account(&args.account)?;
     let before = args
         .before

@@ -78,9 +78,12 @@ export class Header {
     this.age();
   }
 
-  ledger({ transactions, height }) {
+  ledger({ transactions, height, final_height: last }) {
     if (!Number.isInteger(transactions)) {
       return "not answered";
+    }
+    if (Number.isInteger(last)) {
+      return `final ${count(last)}; ${count(transactions)} transactions`;
     }
     return height === null ? "no block yet" : `${count(transactions)} transactions`;
   }

@@ -5,6 +5,7 @@ import { Charts, Rates } from "./charts.js";
 import { Header } from "./header.js";
 import { Recent } from "./transactions.js";
 import { Ribbon } from "./ribbon.js";
+import { Servers } from "./servers.js";
 import { Validators } from "./validators.js";
 
 export function overview({ state, signal }) {
@@ -15,6 +16,7 @@ export function overview({ state, signal }) {
     new Header(state, rates, signal).node,
     new Ribbon(state, signal).node,
     charts.node,
+    new Servers(state, signal).node,
     new Validators(state, signal).node,
     new Recent(state, signal).node);
   return { title: "Overview", node, shown: () => charts.update(true) };

@@ -56,7 +56,7 @@ export class State extends EventTarget {
     while (this.samples.length > 0 && this.samples.at(-1).time >= sample.time) {
       this.samples.pop();
     }
-    const { validators: _, ...kept } = sample;
+    const { validators: _, servers: __, ...kept } = sample;
     this.samples.push(kept);
     if (this.samples.length > SAMPLES_MAX) {
       this.samples.shift();

@@ -223,6 +223,15 @@ impl<S: Clone + Send + Sync + 'static> Outline<S> {
         self
     }
 
+    /// Describes every route added so far further.
+    #[must_use]
+    pub fn each(mut self, describe: impl Fn(Operation) -> Operation) -> Self {
+        for route in self.groups.iter_mut().flat_map(|(_, routes)| &mut routes.described) {
+            route.operation = describe(route.operation.clone());
+        }
+        self
+    }
+
     /// Gives the handlers what they work on.
     pub fn with_state(self, state: &S) -> Outline {
         let Self { role, about, groups } = self;

@@ -27,6 +27,7 @@ pub struct Operation {
     about: &'static str,
     path: Option<(&'static str, &'static str, SchemaOf)>,
     query: Option<FieldsOf>,
+    header: Option<(&'static str, &'static str, SchemaOf)>,
     body: Option<Content>,
     answer: Content,
     faults: Vec<Fault>,
@@ -69,9 +70,10 @@ fn text(_: &mut Schemas) -> Value {
 impl Operation {
     /// A route that answers nothing yet; `id` is unique within a role.
     pub fn new(id: &'static str, summary: &'static str) -> Self {
-        let (path, query, body, about, faults) = (None, None, None, "", Vec::new());
+        let (path, query, header, body) = (None, None, None, None);
+        let (about, faults) = ("", Vec::new());
         let answer = Content::new("text/plain", "", text);
-        Self { id, summary, about, path, query, body, answer, faults }
+        Self { id, summary, about, path, query, header, body, answer, faults }
     }
 
     /// Says more about it.
@@ -91,6 +93,12 @@ impl Operation {
     #[must_use]
     pub fn query<T: Fields>(self) -> Self {
         Self { query: Some(T::fields), ..self }
+    }
+
+    /// Takes a header, which may be left out.
+    #[must_use]
+    pub fn header<T: Describe>(self, name: &'static str, about: &'static str) -> Self {
+        Self { header: Some((name, about, T::bare)), ..self }
     }
 
     /// Takes a body in JSON.
@@ -178,8 +186,15 @@ impl Operation {
                 "name": name, "in": "path", "required": true, "description": about, "schema": schema
             })
         });
+        let header = self.header.map(|(name, about, schema)| {
+            let schema = schema(known);
+            json!({
+                "name": name, "in": "header", "required": false, "description": about,
+                "schema": schema
+            })
+        });
         let query = self.query.map(|fields| fields(known)).unwrap_or_default();
-        path.into_iter().chain(query.into_iter().map(parameter)).collect()
+        path.into_iter().chain(query.into_iter().map(parameter)).chain(header).collect()
     }
 
     fn responses(&self, group: Group, known: &mut Schemas) -> Value {

@@ -5,7 +5,11 @@ use dsc_lib::{
     role::blockchain::{Accepted, Audit, Equivocation, Inclusion, Info, Summary},
 };
 
-use super::{AccountView, Below, From, Page, Part, Record, Server};
+use super::{
+    Server, reads,
+    reads::{AccountView, Below, From, Page, Part, Record, Since},
+    submit,
+};
 use crate::{
     http::openapi::{Group, Operation, Outline, Routes, describe},
     role::{
@@ -18,42 +22,45 @@ const ABOUT: &str = "Keeps the ledger and serves it. Port 7701 unless told other
     answers has to be believed: blocks, snapshots and inclusion proofs can be checked against the \
     genesis.";
 const STORE: (u16, &str, &str) = (503, "store-failed", "this server cannot use its store");
+const NOT_HERE: (u16, &str, &str) =
+    (404, "not-here", "this server began at a snapshot after that height");
 const WHICH: &str = "A height, a block hash, or `tip` for the last block.";
 
 /// Every route.
 pub(crate) fn outline() -> Outline<Server> {
-    let bulk = Routes::new().post("/v1/blocks", super::submit, submit());
-    let waiting = Routes::new().get("/v1/blocks", super::blocks, blocks()).get(
+    let bulk = Routes::new().post("/v1/blocks", submit::submit, submit_block());
+    let waiting = Routes::new().get("/v1/blocks", reads::blocks, blocks()).get(
         "/v1/confirmed",
-        super::confirmed,
+        reads::confirmed,
         confirmed(),
     );
     Outline::new("blockchain", ABOUT)
         .add(
             Group::Quick,
-            chain().get("/v1/accounts/{address}", super::account, account()).get(
+            chain().get("/v1/accounts/{address}", reads::account, account()).get(
                 "/v1/accounts/{address}/transactions",
-                super::history,
+                reads::history,
                 history(),
             ),
         )
         .add(Group::Bulk, bulk)
         .add(Group::Waiting, waiting)
+        .each(super::headers::described)
 }
 
 fn chain() -> Routes<Server> {
     Routes::new()
-        .get("/v1/info", super::info, info())
-        .get("/v1/genesis", super::chain_genesis, crate::role::openapi::genesis())
-        .get("/v1/snapshot", super::snapshot, snapshot())
-        .get("/v1/summaries", super::summaries, summaries())
-        .get("/v1/audit", super::audit, audit())
-        .get("/v1/transactions/{id}/record", super::record, record())
-        .get("/v1/blocks/{which}", super::block, block())
-        .get("/v1/blocks/{which}/raw", super::raw_block, raw_block())
-        .get("/v1/transactions/{id}", super::transaction, transaction())
-        .get("/v1/transactions/{id}/proof", super::inclusion, inclusion())
-        .get("/v1/equivocations", super::equivocations, equivocations())
+        .get("/v1/info", reads::info, info())
+        .get("/v1/genesis", reads::chain_genesis, crate::role::openapi::genesis())
+        .get("/v1/snapshot", reads::snapshot, snapshot())
+        .get("/v1/summaries", reads::summaries, summaries())
+        .get("/v1/audit", reads::audit, audit())
+        .get("/v1/transactions/{id}/record", reads::record, record())
+        .get("/v1/blocks/{which}", reads::block, block())
+        .get("/v1/blocks/{which}/raw", reads::raw_block, raw_block())
+        .get("/v1/transactions/{id}", reads::transaction, transaction())
+        .get("/v1/transactions/{id}/proof", reads::inclusion, inclusion())
+        .get("/v1/equivocations", reads::equivocations, equivocations())
 }
 
 /// A route that reads the store.
@@ -112,6 +119,7 @@ fn one_block(id: &'static str, summary: &'static str) -> Operation {
         .fault(400, "invalid-block", "the path names no block")
         .fault(400, "invalid-path", "the path is not UTF-8")
         .fault(404, "not-found", "there is no such block on the ledger")
+        .fault(NOT_HERE.0, NOT_HERE.1, NOT_HERE.2)
 }
 
 fn transaction() -> Operation {
@@ -122,6 +130,7 @@ fn transaction() -> Operation {
 fn inclusion() -> Operation {
     one_transaction("inclusion", "Proof that a transaction is on the ledger")
         .about("Everything that is needed to check it offline against a metronome's address.")
+        .query::<Since>()
         .json::<Inclusion>("The proof.")
 }
 
@@ -131,6 +140,11 @@ fn one_transaction(id: &'static str, summary: &'static str) -> Operation {
         .fault(400, "invalid-id", "the id is not 64 hexadecimal digits")
         .fault(400, "invalid-path", "the path is not UTF-8")
         .fault(404, "not-found", "there is no such transaction on the ledger")
+        .fault(
+            404,
+            NOT_HERE.1,
+            "this server began at a snapshot, and it may have been confirmed before",
+        )
 }
 
 fn account() -> Operation {
@@ -150,6 +164,7 @@ fn history() -> Operation {
 fn blocks() -> Operation {
     reading("blocks", "Blocks from a height on")
         .about("As many as fit one answer; waits for the first one.")
+        .fault(NOT_HERE.0, NOT_HERE.1, NOT_HERE.2)
         .query::<From>()
         .binary(
             "A list of encoded blocks, each as a list of bytes; empty if there is none in time.",
@@ -159,6 +174,7 @@ fn blocks() -> Operation {
 fn confirmed() -> Operation {
     reading("confirmed", "Which transactions blocks confirmed")
         .about("As many blocks as fit one answer; waits for the first one.")
+        .fault(NOT_HERE.0, NOT_HERE.1, NOT_HERE.2)
         .query::<From>()
         .binary(
             "A list of {height u64, time u64, hash 32, ids: list of 32}, one for each block; empty \
@@ -166,20 +182,28 @@ fn confirmed() -> Operation {
         )
 }
 
-fn submit() -> Operation {
+fn submit_block() -> Operation {
     reading("submitBlock", "Put the next block on the ledger")
         .about("Answers once the block is on disk, and the same for the same block again.")
         .takes_binary("A block in the canonical encoding.")
         .json::<Accepted>("It is on disk.")
         .rules(
             "the block is not canonical (`not-canonical`), too far ahead of this machine's clock \
-             (`block-ahead`), or breaks another rule of docs/protocol.md",
+             (`block-ahead`), another metronome leads (`not-leader`), or it breaks another rule of \
+             docs/protocol.md",
         )
+        .fault(503, "engine-unavailable", "the log that the servers share cannot be reached")
+        .fault(503, "unsettled", "the shared log did not say whether it has the block")
+        .fault(503, "log-damaged", "the shared log is not what this server has read of it")
 }
 
 describe! { asked From as "From": "Which blocks." {
     from: "The first height wanted.",
     wait: "How long to wait for it; more than 10,000 counts as 10,000, nothing as 0.",
+}}
+
+describe! { asked Since as "Since": "From where on to look." {
+    since: "The transaction is in no block below this height; 0 if not given.",
 }}
 
 describe! { asked Below as "Below": "Which blocks." {

@@ -7,7 +7,8 @@ use dsc_lib::{
         Refusal,
         blockchain::{Audit, Summary, Winner},
         monitor::{
-            BlockRow, ByEngine, Figures, LatencyFigures, RoundFigures, Row, Sample, ValidatorRow,
+            BlockRow, ByEngine, Figures, LatencyFigures, RoundFigures, Row, Sample, ServerRow,
+            ValidatorRow,
         },
         pool::{Activity, RecentTransaction},
     },
@@ -56,6 +57,7 @@ describe! { answered RoundFigures as "RoundFigures": "The round that is open." {
 describe! { answered Figures as "Figures": "One look at all roles; null is what nobody said." {
     time: "When the roles had been asked.",
     height: "Height of the tip.",
+    final_height: "Height up to which two blockchain servers have every block; null if there is one.",
     tip_time: "Time of the tip.",
     interval: "Planned time between blocks.",
     transactions: "Transactions on the ledger.",
@@ -79,12 +81,14 @@ describe! { answered Figures as "Figures": "One look at all roles; null is what 
 impl Describe for Sample {
     fn bare(known: &mut Schemas) -> Value {
         known.named("Sample", |known| {
-            let _: fn(&Self) = |Self { figures: _, validators: _ }| ();
+            let _: fn(&Self) = |Self { figures: _, validators: _, servers: _ }| ();
             let about =
                 "Validators that are or in the last hour were there: 128 at most, the best first.";
             let mut fields = Figures::fields(known);
             fields.push(Field::new::<Vec<ValidatorRow>>("validators", about, known));
-            answered("One look at all roles, with the validators.", fields)
+            let about = "Each server of every role, where one has several; empty otherwise.";
+            fields.push(Field::new::<Vec<ServerRow>>("servers", about, known));
+            answered("One look at all roles, with the validators and servers.", fields)
         })
     }
 }
@@ -100,6 +104,19 @@ describe! { answered ValidatorRow as "ValidatorRow": "A validator." {
     disk_bytes: "Bytes that its prover holds on disk.",
     last_seen: "When the metronome heard of it last.",
     alive: "Whether it was heard of within three planned block times, or five seconds.",
+}}
+
+describe! { answered ServerRow as "ServerRow": "A server of a role, as it said itself." {
+    role: "`blockchain`, `pool` or `metronome`.",
+    url: "Where it is asked.",
+    alive: "Whether it answers.",
+    ready: "Whether it answers and has what it depends on.",
+    fault: "Why it is not ready; null if it is.",
+    height: "Height of a blockchain server's tip; null before the first block, and of other roles.",
+    final_height: "Height up to which a blockchain server knows that another one has every block.",
+    stale_since: "Since when a blockchain server hears nothing of the engine; null if it does.",
+    leading: "Whether a metronome leads; null of other roles.",
+    epoch: "The number of the lease that a metronome held last; null of other roles.",
 }}
 
 describe! { answered BlockRow as "BlockRow": "A block at a glance." {

@@ -9,6 +9,7 @@ mod describe;
 mod events;
 mod explorer;
 mod pages;
+pub(crate) mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -52,8 +53,10 @@ impl Server {
 
 /// The routes of a monitor.
 pub(crate) fn site(server: &Server, limits: &Limits, shutdown: &Shutdown) -> Site {
-    let ready = server.shared.clone();
-    Site::of(outline().with_state(server), limits, shutdown, None).ready(move || checks(&ready))
+    let (ready, figures) = (server.shared.clone(), server.shared.clone());
+    Site::of(outline().with_state(server), limits, shutdown, None)
+        .ready(move || checks(&ready))
+        .metrics(move |text| servers::write_figures(&figures, text))
 }
 
 const ABOUT: &str = "Asks every role how it stands, remembers an hour of it, and serves the dashboard \

@@ -1,7 +1,7 @@
-//! From submitted bytes to transactions that are held and on disk.
+//! From submitted bytes to transactions that are held and kept.
 //!
 //! Requests put what they have read into a bounded queue. One thread takes whatever waits there and
-//! checks it, a second one holds what was good, puts it on disk and answers: so many small requests
+//! checks it, a second one has what was good held and kept, and answers: so many small requests
 //! share one round of signature checks and one sync, and the next round is checked while the last
 //! one is written.
 //!
@@ -10,35 +10,26 @@
 //! 1. What waits to be checked, held or written is bounded in bytes; beyond that clients wait or are
 //!    told to come back.
 //! 2. Signatures are checked before the pool is locked, and nothing is written while it is.
-//! 3. Nothing is acknowledged, not even as known, before it is on disk.
+//! 3. Nothing is acknowledged, not even as known, before its [`Keeper`] has it.
 //! 4. Answers to one request, and transactions of one sender within it, keep their order.
 
 use std::{
-    io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
-use dsc_lib::{
-    genesis::Chain,
-    mempool::journal::Journal,
-    role::{
-        Refusal,
-        pool::{Outcome, Pool},
-    },
-    transaction::{CheckedTransaction, Encoded, TransactionError, TransactionId},
-};
+use dsc_lib::{genesis::Chain, transaction::Encoded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::keeper::{Keeper, Outcomes, Verdict};
 use crate::{
-    clock::Time,
     crash::{self, Point},
     exit::Failure,
     http::Problem,
-    role::{Shared, spawn},
+    role::spawn,
 };
 
 /// Transactions checked in one round: long enough to share a sync, short enough to answer soon.
@@ -46,18 +37,17 @@ const ROUND_MAX: usize = 4096;
 /// When a busy pool may be asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-type Verdict = Result<Arc<CheckedTransaction>, (TransactionId, TransactionError)>;
 /// What becomes of a batch: an outcome for each transaction, in order.
-pub(super) type Answered = oneshot::Receiver<Result<Vec<Outcome>, Problem>>;
+pub(super) type Answered = oneshot::Receiver<Outcomes>;
 
 /// Who waits for what becomes of a batch, and the room it takes until then.
 struct Ticket {
-    answer: oneshot::Sender<Result<Vec<Outcome>, Problem>>,
+    answer: oneshot::Sender<Outcomes>,
     room: OwnedSemaphorePermit,
 }
 
 impl Ticket {
-    fn answer(self, outcomes: Result<Vec<Outcome>, Problem>) {
+    fn answer(self, outcomes: Outcomes) {
         // A client that has gone away hears nothing; its transactions are held.
         drop(self.answer.send(outcomes));
         drop(self.room);
@@ -87,13 +77,13 @@ impl Intake {
     /// Starts the two threads; they end when the intake is dropped.
     pub(super) fn start(
         chain: Chain,
-        holder: Arc<Holder>,
+        keeper: Arc<dyn Keeper>,
         bytes_max: usize,
     ) -> Result<Self, Failure> {
         let (queue, submitted) = mpsc::unbounded_channel();
         let (judged, rounds) = sync_channel(1);
         spawn("pool-check", move || check(&chain, submitted, &judged))?;
-        spawn("pool-hold", move || hold(&holder, &rounds))?;
+        spawn("pool-hold", move || hold(&*keeper, &rounds))?;
         Ok(Self { queue, room: Arc::new(Semaphore::new(kib(bytes_max) as usize)) })
     }
 
@@ -123,7 +113,7 @@ impl Intake {
         self.put(transactions, room.map_err(|_| gone())?)
     }
 
-    /// Lets the journal be shortened after what was handed in so far.
+    /// Lets what has ended be removed after what was handed in so far.
     pub(super) fn tend(&self) {
         // An empty batch goes the way of all others; nobody waits for what becomes of it.
         drop(self.offer(Vec::new()));
@@ -172,7 +162,7 @@ fn check(
     }
 }
 
-/// Whether nobody submitted anything: the round is there for the journal alone.
+/// Whether nobody submitted anything: the round is there for what has ended alone.
 fn is_tending(round: &[Judged]) -> bool {
     round.iter().all(|judged| judged.verdicts.is_empty())
 }
@@ -206,107 +196,16 @@ fn judge(chain: &Chain, round: Vec<Batch>) -> Vec<Judged> {
 }
 
 /// Holds round after round of what was checked.
-fn hold(holder: &Holder, rounds: &Receiver<Vec<Judged>>) {
+fn hold(keeper: &dyn Keeper, rounds: &Receiver<Vec<Judged>>) {
     for round in rounds {
         let is_tending = is_tending(&round);
         let round = round.into_iter().map(|Judged { verdicts, ticket }| (verdicts, ticket));
         let (verdicts, tickets): (Vec<_>, Vec<_>) = round.unzip();
-        let outcomes: Vec<_> = match holder.hold(verdicts) {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(problem) => vec![Err(problem); tickets.len()],
-        };
+        let outcomes = keeper.hold(verdicts);
         tickets.into_iter().zip(outcomes).for_each(|(ticket, outcomes)| ticket.answer(outcomes));
         if !is_tending {
             crash::point(Point::PoolAnswered);
         }
-        holder.retire();
-        crash::point(Point::PoolRetired);
+        keeper.retire();
     }
-}
-
-/// The pool and its journal.
-#[derive(Debug)]
-pub(super) struct Holder {
-    pool: Arc<Shared<Pool>>,
-    journal: Mutex<Journal>,
-    time: Time,
-    /// Held, and not in the journal yet: an append failed.
-    unsynced: Mutex<Vec<Arc<CheckedTransaction>>>,
-}
-
-impl Holder {
-    pub(super) fn new(pool: Arc<Shared<Pool>>, journal: Journal, time: Time) -> Self {
-        Self { pool, journal: Mutex::new(journal), time, unsynced: Mutex::default() }
-    }
-
-    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many are held and not in the journal.
-    #[cfg(test)]
-    pub(super) fn unsynced_count(&self) -> usize {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Holds what was good, and puts it on disk before saying so.
-    pub(super) fn hold(&self, batches: Vec<Vec<Verdict>>) -> Result<Vec<Vec<Outcome>>, Problem> {
-        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pool = self.pool.lock();
-        pool.tell_time(self.time.now());
-        // What is on the ledger by now needs no journal: a disk that stays full does not fill memory.
-        unsynced.retain(|transaction| pool.find(&transaction.id()).is_some());
-        let outcomes = batches
-            .into_iter()
-            .map(|batch| batch.into_iter().map(|v| hold_one(&mut pool, v, &mut unsynced)).collect())
-            .collect();
-        drop(pool);
-        if unsynced.is_empty() {
-            return Ok(outcomes);
-        }
-        crash::point(Point::PoolHeld);
-        if let Err(error) = self.journal().append(&unsynced) {
-            return Err(write_problem(&error));
-        }
-        unsynced.clear();
-        Ok(outcomes)
-    }
-
-    /// Removes from the journal what has ended. The pool is locked for each question only.
-    fn retire(&self) {
-        let pending_bytes = self.pool.lock().counts().bytes;
-        let find = |id: &TransactionId| self.pool.lock().find(id).cloned();
-        let retired = self.journal().retire(find, pending_bytes);
-        if let Err(error) = retired {
-            tracing::error!(%error, "the pool's journal cannot be shortened");
-        }
-    }
-}
-
-fn hold_one(
-    pool: &mut Pool,
-    verdict: Verdict,
-    unsynced: &mut Vec<Arc<CheckedTransaction>>,
-) -> Outcome {
-    let transaction = match verdict {
-        Ok(transaction) => transaction,
-        Err((id, error)) => {
-            return Outcome::Rejected {
-                id,
-                refusal: Refusal::new(error.code(), error),
-                retry: false,
-            };
-        }
-    };
-    let outcome = pool.submit(Arc::clone(&transaction));
-    if matches!(outcome, Outcome::Added { .. }) {
-        unsynced.push(transaction);
-    }
-    outcome
-}
-
-fn write_problem(error: &io::Error) -> Problem {
-    tracing::error!(%error, "the pool's journal cannot be written");
-    Problem::unavailable("journal-failed", "the pool cannot put transactions on disk")
-        .with_hint("submit the same transactions again later; nothing is done twice")
 }

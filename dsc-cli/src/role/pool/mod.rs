@@ -1,32 +1,30 @@
-//! The pool over HTTP, with the journal of what it has acknowledged.
+//! The pool over HTTP, with what keeps what it has acknowledged: a journal, or the log that several
+//! pools share.
 
+mod feed;
 mod intake;
 mod journal;
+mod keeper;
+mod moving;
 pub(crate) mod routes;
 pub(crate) mod submission;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use dsc_lib::{
     address::Address,
+    cluster::TransactionLog,
     codec,
     keys::SecretKey,
     mempool::{Counts, Latency, Note, Status, journal::Journal},
-    role::pool::{Activity, NextSequence, Outcome, Pool, RestoredCounts},
+    role::pool::{Activity, NextSequence, Outcome, Pool},
     transaction::{Draft, Encoded, Memo, Payment, Payments},
     units::{Amount, Height, Millis},
 };
 use serde::{Deserialize, Serialize};
 
-use self::intake::{Holder, Intake};
+use self::{feed::SharedLog, intake::Intake, journal::Holder, keeper::Keeper};
 use super::{
     Shared, blocking, genesis,
     query::{Asked, Id, Of},
@@ -43,17 +41,17 @@ use crate::{
 
 /// Heights within which a faucet's payment must get onto the ledger.
 const FAUCET_LIFETIME: u64 = 100;
+/// Times that a faucet pays again whose sequence somebody else has used.
+const FAUCET_RETRIES: usize = 3;
 /// When a full pool may be asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A pool with its journal.
+/// A pool with what keeps what it acknowledges.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) shared: Arc<Shared<Pool>>,
-    holder: Arc<Holder>,
+    keeper: Arc<dyn Keeper>,
     intake: Intake,
-    /// Whether the ledger has been followed, and what the journal held has been taken in.
-    restored: AtomicBool,
     faucet: Option<SecretKey>,
 }
 
@@ -80,43 +78,52 @@ impl Server {
         intake_bytes_max: usize,
         time: &Time,
     ) -> Result<Arc<Self>, Failure> {
-        let restored = AtomicBool::new(false);
-        let chain = pool.replica().state().chain().clone();
         let shared = Shared::new(pool);
-        let holder = Arc::new(Holder::new(shared.clone(), journal, time.clone()));
-        let intake = Intake::start(chain, holder.clone(), intake_bytes_max)?;
-        Ok(Arc::new(Self { shared, holder, intake, restored, faucet }))
+        let holder = Holder::new(shared.clone(), journal, time.clone());
+        Self::with_keeper(shared, Arc::new(holder), faucet, intake_bytes_max)
     }
 
-    /// Follows the pool after each of its calls: takes the journal's transactions in once the pool
-    /// knows the ledger's state, and removes from the journal what has ended since.
+    /// A pool beside others that share `log`; what it holds is taken in once the pool has followed
+    /// the ledger.
+    pub(crate) fn join(
+        pool: Pool,
+        log: Arc<dyn TransactionLog>,
+        faucet: Option<SecretKey>,
+        intake_bytes_max: usize,
+        time: &Time,
+    ) -> Result<Arc<Self>, Failure> {
+        let shared = Shared::new(pool);
+        let keeper = SharedLog::start(log, shared.clone(), time.clone())?;
+        Self::with_keeper(shared, keeper, faucet, intake_bytes_max)
+    }
+
+    fn with_keeper(
+        shared: Arc<Shared<Pool>>,
+        keeper: Arc<dyn Keeper>,
+        faucet: Option<SecretKey>,
+        intake_bytes_max: usize,
+    ) -> Result<Arc<Self>, Failure> {
+        let chain = shared.lock().replica().state().chain().clone();
+        let intake = Intake::start(chain, keeper.clone(), intake_bytes_max)?;
+        Ok(Arc::new(Self { shared, keeper, intake, faucet }))
+    }
+
+    /// Follows the pool after each of its calls, once it knows the ledger's state: has taken in what
+    /// was acknowledged before the start, and what has ended since removed.
     pub(crate) fn follow(&self, pool: &mut Pool) {
-        if pool.replica().is_fresh() {
+        if pool.replica().is_fresh() || !self.keeper.follow(pool) {
             return;
-        }
-        if !self.is_restored() {
-            match pool.restore(&mut self.holder.journal()) {
-                Ok(RestoredCounts { pending, waiting, ended, .. }) => {
-                    tracing::info!(pending, waiting, ended, "took in the pool's journal");
-                    self.restored.store(true, Ordering::Release);
-                }
-                Err(error) => {
-                    // What is in it was acknowledged: it is tried again until it can be read.
-                    tracing::error!(%error, "a segment of the pool's journal cannot be read");
-                    return;
-                }
-            }
         }
         crash::point(Point::PoolFollowed);
         self.intake.tend();
     }
 
     fn is_restored(&self) -> bool {
-        self.restored.load(Ordering::Acquire)
+        self.keeper.is_restored()
     }
 
     /// A pool that has not followed the ledger would judge by balances of long ago, and does not
-    /// know yet what its journal holds.
+    /// know yet what was acknowledged before.
     fn check_followed(&self) -> Result<(), Problem> {
         if self.is_restored() {
             return Ok(());
@@ -131,12 +138,30 @@ impl Server {
         answered.blocking_recv().unwrap_or_else(|_| Err(intake::gone()))
     }
 
+    /// Pays, and tries again if somebody else has used the sequence meanwhile: another pool's faucet
+    /// pays from the same account, and may have made the same payment to the byte.
     fn pay_from_faucet(&self, to: Address, amount: Amount) -> Result<Outcome, Problem> {
         let Some(key) = &self.faucet else {
             return Err(Problem::not_found("not-found", "this pool has no faucet")
                 .with_hint("`dsc dev`, or `dsc pool --faucet` on a development network, has one"));
         };
         self.check_followed()?;
+        let mut outcome = self.pay(key, to, amount)?;
+        for _ in 0..FAUCET_RETRIES {
+            let is_other = match &outcome {
+                Outcome::Known { .. } => true,
+                Outcome::Rejected { refusal, .. } => refusal.code.starts_with("sequence-"),
+                _ => false,
+            };
+            if !is_other {
+                break;
+            }
+            outcome = self.pay(key, to, amount)?;
+        }
+        Ok(outcome)
+    }
+
+    fn pay(&self, key: &SecretKey, to: Address, amount: Amount) -> Result<Outcome, Problem> {
         let refuse = |error: &dyn std::fmt::Display| Problem::rejected("invalid-payment", error);
         let payments = Payments::new(vec![Payment { to, amount }]).map_err(|e| refuse(&e))?;
         let pool = self.shared.lock();
@@ -147,6 +172,12 @@ impl Server {
         let draft = Draft { sequence, expires, fee: Amount::ZERO, payments, memo: Memo::default() };
         let mut outcomes = self.submit(vec![draft.sign(&chain, key).into()])?;
         outcomes.pop().ok_or_else(|| Problem::internal("no outcome"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.keeper.end();
     }
 }
 
@@ -169,11 +200,8 @@ fn checks(server: &Server) -> Vec<Check> {
     let followed = !pool.replica().is_fresh();
     drop(pool);
     let detail = fault.clone().unwrap_or_else(|| "followed".into());
-    let restored = server.is_restored();
-    vec![
-        Check { name: "blockchain", ok: followed && fault.is_none(), detail },
-        Check { name: "journal", ok: restored, detail: "what it holds is taken in".into() },
-    ]
+    let followed = Check { name: "blockchain", ok: followed && fault.is_none(), detail };
+    [vec![followed], server.keeper.checks()].concat()
 }
 
 fn write_figures(server: &Server, text: &mut String) {
@@ -197,6 +225,7 @@ fn write_figures(server: &Server, text: &mut String) {
         metrics::sample(text, "dsc_transactions_total", &[("state", state)], count);
     }
     write_confirmations(&latency, text);
+    server.keeper.write_figures(text);
 }
 
 /// The bounds of the classes of `dsc_tx_confirmation_seconds`, in milliseconds; each is one of a

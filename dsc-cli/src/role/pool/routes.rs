@@ -28,6 +28,13 @@ const ABOUT: &str =
 
 const NOT_READY: (u16, &str, &str) = (503, "not-ready", "the pool has not reached the ledger yet");
 
+const JOURNAL_FAILED: (u16, &str, &str) =
+    (503, "journal-failed", "the pool cannot put transactions on disk");
+const UNAVAILABLE: (u16, &str, &str) =
+    (503, "engine-unavailable", "the engine that pools share cannot be reached; nothing is held");
+const UNSETTLED: (u16, &str, &str) =
+    (503, "unsettled", "the engine has not said whether they are held; send the same again");
+
 /// Every route.
 pub(crate) fn outline() -> Outline<Arc<Server>> {
     let quick = Routes::new()
@@ -94,9 +101,9 @@ fn counts() -> Operation {
 fn submit() -> Operation {
     Operation::new("submitTransactions", "Submit transactions")
         .about(
-            "Reads the list while it comes in; what is answered as held is on disk. Submitting the \
-             same bytes again changes nothing. After 400 for bytes that are no list, what came \
-             before them is held.",
+            "Reads the list while it comes in; what is answered as held is on disk, or in the log that \
+             the pools of a cluster share. Submitting the same bytes again, to any of them, changes \
+             nothing. After 400 for bytes that are no list, what came before them is held.",
         )
         .query::<submission::Wanted>()
         .takes_binary("A list of encoded transactions: at most 131,072 with `brief`, else 16,384.")
@@ -105,7 +112,9 @@ fn submit() -> Operation {
         .fault(429, "pool-busy", "too much waits to be checked; nothing of this was taken")
         .fault(429, "pool-full", "there is no room for any of them")
         .fault(NOT_READY.0, NOT_READY.1, NOT_READY.2)
-        .fault(503, "journal-failed", "the pool cannot put transactions on disk")
+        .fault(JOURNAL_FAILED.0, JOURNAL_FAILED.1, JOURNAL_FAILED.2)
+        .fault(UNAVAILABLE.0, UNAVAILABLE.1, UNAVAILABLE.2)
+        .fault(UNSETTLED.0, UNSETTLED.1, UNSETTLED.2)
 }
 
 fn faucet() -> Operation {
@@ -115,8 +124,11 @@ fn faucet() -> Operation {
         .json::<Outcome>("The payment is held.")
         .fault(404, "not-found", "this pool has no faucet")
         .fault(429, "pool-busy", "too much waits to be checked")
+        .fault(429, "pool-full", "the log that pools share is full")
         .fault(NOT_READY.0, NOT_READY.1, NOT_READY.2)
-        .fault(503, "journal-failed", "the pool cannot put transactions on disk")
+        .fault(JOURNAL_FAILED.0, JOURNAL_FAILED.1, JOURNAL_FAILED.2)
+        .fault(UNAVAILABLE.0, UNAVAILABLE.1, UNAVAILABLE.2)
+        .fault(UNSETTLED.0, UNSETTLED.1, UNSETTLED.2)
         .rules("nothing is to be paid (`invalid-payment`), or the pool does not take the payment")
 }
 

@@ -257,7 +257,10 @@ fn a_segment_that_cannot_be_read_is_kept_until_it_can() {
 #[test]
 fn what_has_ended_is_not_kept_for_a_journal_that_fails() {
     let disk = NotingDisk::default();
-    let server = opened(&disk);
+    let journal = Journal::open(Arc::new(disk.clone())).unwrap();
+    let shared = Shared::new(Pool::new(chain(), mempool::Limits::default()));
+    let holder = Arc::new(Holder::new(shared.clone(), journal, Time::default()));
+    let server = Server::with_keeper(shared, holder.clone(), None, 1 << 20).unwrap();
     disk.fail(0, usize::MAX);
     assert!(server.submit(vec![encoded(0)]).is_err());
     let mut pool = server.shared.lock();
@@ -269,5 +272,5 @@ fn what_has_ended_is_not_kept_for_a_journal_that_fails() {
     }
     drop(pool);
     assert!(server.submit(vec![encoded(1)]).is_err());
-    assert_eq!(server.holder.unsynced_count(), 1);
+    assert_eq!(holder.unsynced_count(), 1);
 }

@@ -47,7 +47,7 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) {
 fn thousands_of_idle_connections_leave_room_for_others() {
     attack("2,000 idle connections", |network| {
         let open = open_each(network, ATTACKER, 400, |_| {});
-        thread::sleep(Duration::from_millis(300));
+        network.answers_newcomers(20);
         drop(open);
     });
 }
@@ -57,7 +57,7 @@ fn thousands_of_idle_connections_leave_room_for_others() {
 fn idle_connections_of_the_same_machine_make_room_for_others() {
     attack("2,000 idle connections of the same machine", |network| {
         let open = open_each(network, LOCAL, 400, |_| {});
-        thread::sleep(Duration::from_millis(300));
+        network.answers_newcomers(20);
         drop(open);
     });
 }
@@ -70,7 +70,7 @@ fn heads_that_never_end_leave_room_for_others() {
             for stream in &mut open {
                 send(stream, b"x");
             }
-            thread::sleep(Duration::from_millis(100));
+            network.answers_newcomers(7);
         }
     });
 }
@@ -146,7 +146,7 @@ fn long_polls_and_streams_without_number_leave_room_for_others() {
                 open.push(stream);
             }
         }
-        thread::sleep(Duration::from_millis(500));
+        network.answers_newcomers(40);
         drop(open);
     });
 }
@@ -167,7 +167,7 @@ fn answers_that_nobody_reads_are_counted() {
                 }
             }
         }
-        thread::sleep(Duration::from_millis(1500));
+        network.answers_newcomers(100);
         drop(open);
     });
 }

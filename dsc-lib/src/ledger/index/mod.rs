@@ -37,7 +37,7 @@ use self::{
     table::{KINDS, Table},
 };
 use super::StoreError;
-use crate::{codec::List, disk::Disk, hash::Digest};
+use crate::{codec::List, disk::Disk, hash::Digest, units::Height};
 
 /// Runs of one level and kind that are merged into one.
 const FAN: usize = 8;
@@ -102,14 +102,19 @@ pub(super) fn is_own(name: &str) -> bool {
 }
 
 impl Index {
-    /// An index of nothing, written to `disk`.
-    pub(super) fn empty(disk: Arc<dyn Disk>, chain: Digest, fresh_bytes_max: usize) -> Self {
+    /// An index of nothing, for a log whose first block has height `first`, written to `disk`.
+    pub(super) fn empty(
+        disk: Arc<dyn Disk>,
+        chain: Digest,
+        first: Height,
+        fresh_bytes_max: usize,
+    ) -> Self {
         let upkeep = Upkeep { next: 0, merge: None, flagged: false, doubtful: Vec::new() };
         Self {
             disk,
             chain,
             fresh_bytes_max,
-            view: RwLock::default(),
+            view: RwLock::new(Arc::new(View::empty(first))),
             upkeep: Mutex::new(upkeep),
             damaged: Arc::default(),
         }
@@ -120,6 +125,7 @@ impl Index {
         from: &dyn Disk,
         disk: Arc<dyn Disk>,
         chain: Digest,
+        first: Height,
         fresh_bytes_max: usize,
     ) -> Result<Option<Self>, StoreError> {
         let Some(manifest) = Manifest::read(from)? else { return Ok(None) };
@@ -129,7 +135,7 @@ impl Index {
         if manifest.damaged {
             return Err(StoreError::index("a page of it was found damaged"));
         }
-        let index = Self::empty(disk, chain, fresh_bytes_max);
+        let index = Self::empty(disk, chain, first, fresh_bytes_max);
         let mut runs = Runs::default();
         for listed in &manifest.runs {
             let unknown = || StoreError::index("it has records of an unknown kind");

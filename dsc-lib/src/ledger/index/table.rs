@@ -22,9 +22,12 @@
               every transaction passes here"
 )]
 
+use std::collections::HashMap;
+
 use crate::{
     address::Address,
     commitment::Account,
+    genesis::Genesis,
     ledger::{CheckedBlock, Place, checked::fixed_bytes, log::Extent},
     proof::{Fingerprint, Miner, ProofEntry, ProofKind},
     units::{Amount, Height},
@@ -195,6 +198,26 @@ impl Tables {
         }))
     }
 
+    /// What a state adds that a ledger starts with: all accounts that are not as in the genesis, the
+    /// accounts of which need no record.
+    pub(in crate::ledger) fn of_base(
+        genesis: &Genesis,
+        accounts: &HashMap<Address, Account>,
+    ) -> Self {
+        let mut records = Vec::with_capacity(accounts.len() * Kind::Accounts.record_len());
+        let gone = genesis.accounts.iter().filter(|e| !accounts.contains_key(&e.address));
+        for endowment in gone {
+            push_account(&mut records, &endowment.address, Account::default());
+        }
+        for (address, account) in accounts {
+            push_account(&mut records, address, *account);
+        }
+        Self(Kind::ALL.map(|kind| match kind {
+            Kind::Accounts => Table::sort(kind, &records),
+            _ => Table::sort(kind, &[]),
+        }))
+    }
+
     /// Adds that its winner, or nobody, has won `won` blocks with it.
     pub(in crate::ledger) fn set_wins(&mut self, winner: Option<&ProofEntry>, won: u64) {
         let mut record = win_key(winner);
@@ -321,11 +344,15 @@ pub(super) fn read_touch(record: &[u8]) -> Touch {
 fn accounts(block: &CheckedBlock) -> Vec<u8> {
     let mut records = Vec::with_capacity(block.changes().len() * Kind::Accounts.record_len());
     for change in block.changes() {
-        records.extend_from_slice(&change.address.0);
-        records.extend_from_slice(&change.new.balance.units().to_be_bytes());
-        records.extend_from_slice(&change.new.sequence.to_be_bytes());
+        push_account(&mut records, &change.address, change.new);
     }
     records
+}
+
+fn push_account(records: &mut Vec<u8>, address: &Address, account: Account) {
+    records.extend_from_slice(&address.0);
+    records.extend_from_slice(&account.balance.units().to_be_bytes());
+    records.extend_from_slice(&account.sequence.to_be_bytes());
 }
 
 pub(super) fn read_account(record: &[u8]) -> (Address, Account) {

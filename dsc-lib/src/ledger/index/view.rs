@@ -26,8 +26,10 @@ use crate::{
 };
 
 /// The index at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::ledger) struct View {
+    /// The height of the first block of the log.
+    first: Height,
     /// What the runs cover.
     pub(super) base: Option<Covered>,
     pub(super) runs: Arc<Runs>,
@@ -37,6 +39,12 @@ pub(in crate::ledger) struct View {
 }
 
 impl View {
+    /// Of a log without a block, the first of which is to have height `first`.
+    pub(super) fn empty(first: Height) -> Self {
+        let (base, runs) = (None, Arc::default());
+        Self { first, base, runs, fresh: Vec::new(), fresh_bytes: 0 }
+    }
+
     /// The last block.
     pub(in crate::ledger) fn tip(&self) -> Option<Covered> {
         self.fresh.last().map(|fresh| fresh.covered).or(self.base)
@@ -73,7 +81,7 @@ impl View {
 
     /// Where the record of the block at `height` is.
     pub(in crate::ledger) fn extent(&self, height: Height) -> Result<Option<Extent>, StoreError> {
-        if self.tip().is_none_or(|tip| height > tip.height) {
+        if height < self.first || self.tip().is_none_or(|tip| height > tip.height) {
             return Ok(None);
         }
         let extent = self.find(Kind::Blocks, &height.0.to_be_bytes(), read_extent)?;

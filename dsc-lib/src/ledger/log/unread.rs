@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    BLOCKS, FORMAT, HEAD_BYTES, Log, MAGIC, SYNCED, Tail, Torn,
+    BLOCKS, FORMAT, FORMAT_BASED, HEAD_BYTES, Log, MAGIC, SYNCED, Tail, Torn,
     record::{
         Extent, Head, RECORD_BYTES, RECORD_MAX, head_at, parse_head, read, read_exact, u16_at,
         u32_at, write_anew,
@@ -23,7 +23,7 @@ use crate::{
     codec,
     disk::{Disk, DiskFile, set_aside},
     genesis::{BLOCK_BYTES_MAX, Chain, GENESIS_BYTES_MAX, Genesis},
-    ledger::{OpenError, StoreError, rules::check_origin},
+    ledger::{OpenError, SnapshotTip, StoreError, rules::check_origin},
     units::Height,
 };
 
@@ -31,6 +31,8 @@ use crate::{
 const TORN: &str = "blocks.torn-";
 /// How far ahead of a record that does not check one is looked for that does.
 const HEIGHTS_AHEAD: u64 = 1 << 20;
+/// Most bytes of a base: more than any header has with proofs of all engines.
+const BASE_BYTES_MAX: usize = 1 << 20;
 
 /// A log whose records have not been looked at.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(in crate::ledger) struct Unread {
     /// The height that was synced last, and where it ends.
     synced: Option<(Height, u64)>,
     chain: Chain,
+    base: Option<SnapshotTip>,
 }
 
 impl Unread {
@@ -51,19 +54,24 @@ impl Unread {
     ) -> Result<Self, OpenError> {
         let file = disk.open(BLOCKS).map_err(StoreError::io("open the block log"))?;
         let size = file.size().map_err(StoreError::io("open the block log"))?;
-        let (genesis, start) = read_head(&*file, size)?;
+        let (genesis, base, start) = read_head(&*file, size)?;
         let chain = match_chain(&genesis, wanted)?;
         let synced = match disk.open(SYNCED) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.and_then(|file| read_synced(&*file)),
         };
         let synced = synced.map_err(StoreError::io("read blocks.synced"))?;
-        Ok(Self { file, start, size, synced, chain })
+        Ok(Self { file, start, size, synced, chain, base })
     }
 
     /// The chain whose blocks it has.
     pub(in crate::ledger) fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// The last block that it does not have, if it does not begin with the first one.
+    pub(in crate::ledger) fn base(&self) -> Option<&SnapshotTip> {
+        self.base.as_ref()
     }
 
     /// Where the first record is.
@@ -201,12 +209,10 @@ impl Unread {
 }
 
 /// The chain on record, which must be the one wanted.
-fn match_chain(genesis: &[u8], wanted: Option<Chain>) -> Result<Chain, OpenError> {
-    let genesis: Genesis = codec::decode_bounded(genesis, GENESIS_BYTES_MAX)
-        .map_err(|error| StoreError::corrupt(format!("the log's genesis: {error}")))?;
+fn match_chain(genesis: &Genesis, wanted: Option<Chain>) -> Result<Chain, OpenError> {
     let got = genesis.hash();
     match wanted {
-        None => Ok(genesis.check()?),
+        None => Ok(genesis.clone().check()?),
         Some(chain) if chain.hash() == got => Ok(chain),
         Some(chain) => Err(OpenError::OtherChain { got, expected: chain.hash() }),
     }
@@ -234,25 +240,43 @@ fn read_synced(file: &dyn DiskFile) -> io::Result<Option<(Height, u64)>> {
     Ok(good.then_some((Height(number(height)), number(end))))
 }
 
-fn read_head(file: &dyn DiskFile, size: u64) -> Result<(Vec<u8>, u64), OpenError> {
+/// Genesis and base, and where the first record is.
+fn read_head(
+    file: &dyn DiskFile,
+    size: u64,
+) -> Result<(Genesis, Option<SnapshotTip>, u64), OpenError> {
     let damaged = |what: &str| StoreError::corrupt(format!("the block log: {what}"));
     let head = read_exact(file, 0, size.min(HEAD_BYTES as u64))?;
     let (fields, sum) = head.split_at_checked(16).ok_or_else(|| damaged("its head is cut"))?;
     if !fields.starts_with(&MAGIC) {
         return Err(damaged("it does not start with DSCBLOCK").into());
     }
-    let format = u16_at(fields, 8);
-    if format != FORMAT {
-        return Err(OpenError::Format { got: format, expected: FORMAT });
-    }
+    let base_max = match u16_at(fields, 8) {
+        FORMAT => 0,
+        FORMAT_BASED => BASE_BYTES_MAX,
+        got => return Err(OpenError::Format { got, expected: FORMAT }),
+    };
     let len = u64::from(u32_at(fields, 12));
     let start = len.saturating_add(HEAD_BYTES as u64);
-    if len > GENESIS_BYTES_MAX as u64 || start > size {
+    if len > GENESIS_BYTES_MAX.saturating_add(base_max) as u64 || start > size {
         return Err(damaged("its head is cut").into());
     }
-    let genesis = read_exact(file, HEAD_BYTES as u64, len)?;
-    if sum != crc32c::crc32c_append(crc32c::crc32c(fields), &genesis).to_le_bytes() {
+    let body = read_exact(file, HEAD_BYTES as u64, len)?;
+    if sum != crc32c::crc32c_append(crc32c::crc32c(fields), &body).to_le_bytes() {
         return Err(damaged("the checksum of its head is wrong").into());
     }
-    Ok((genesis, start))
+    let (genesis, base) = read_body(&body, base_max > 0)?;
+    Ok((genesis, base, start))
+}
+
+fn read_body(body: &[u8], is_based: bool) -> Result<(Genesis, Option<SnapshotTip>), StoreError> {
+    let damaged = |what: &'static str| {
+        move |error: codec::DecodeError| StoreError::corrupt(format!("the log's {what}: {error}"))
+    };
+    if !is_based {
+        let genesis = codec::decode_bounded(body, GENESIS_BYTES_MAX).map_err(damaged("genesis"))?;
+        return Ok((genesis, None));
+    }
+    let (genesis, rest) = codec::decode_first(body).map_err(damaged("genesis"))?;
+    Ok((genesis, Some(codec::decode(rest).map_err(damaged("base"))?)))
 }

@@ -301,7 +301,7 @@ fn a_damaged_head_of_the_log_is_named() {
 /// The head of a log with this genesis.
 fn with_genesis(genesis: &[u8]) -> Result<Ledger, OpenError> {
     let disk = Arc::new(Memory::default());
-    log::create(&*disk, genesis).unwrap();
+    log::create(&*disk, genesis, None).unwrap();
     open(disk)
 }
 

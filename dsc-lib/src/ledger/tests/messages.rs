@@ -47,6 +47,10 @@ fn of_headers() -> Vec<(BlockError, String)> {
             "the block's epoch is 1, its parent's is 2".into(),
         ),
         (
+            BlockError::EpochAhead { got: 3, max: 2 },
+            "the block's epoch is 3, after its parent's at most 2 is allowed".into(),
+        ),
+        (
             BlockError::Challenge { got, expected },
             format!("the block's challenge is {ONE}, expected {TWO}"),
         ),

@@ -9,14 +9,19 @@ mod outcome;
 mod reads;
 mod rules;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
+    block::Block,
     codec,
     genesis::Genesis,
-    proof::Challenge,
+    keys::SecretKey,
+    merkle,
+    proof::{Challenge, ProofEntry},
     retarget::retarget,
     testing::{ALICE, BOB, METRONOME, Miners, address, chain, genesis, next_block, unchecked},
-    transaction::Transaction,
+    transaction::{Transaction, TransactionError, TransactionId},
     units::Quality,
 };
 

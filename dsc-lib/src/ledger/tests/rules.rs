@@ -53,6 +53,26 @@ fn a_header_not_after_its_parent_is_refused() {
     assert_eq!(found, BlockError::Epoch { got: 0, parent: 1 });
 }
 
+/// Else one block of any metronome could leave no later lease to the others.
+#[test]
+fn an_epoch_too_far_above_the_parents_is_refused() {
+    let (state, block) = second_block();
+    let max = 1 + EPOCH_STEP_MAX;
+    for (got, refused) in [(max, false), (max + 1, true), (u64::MAX, true)] {
+        let mut block = block.clone();
+        block.header.epoch = got;
+        block.header = block.header.sign(&METRONOME);
+        let expected = refused.then_some(BlockError::EpochAhead { got, max });
+        assert_eq!(state.check(block).err(), expected, "{got}");
+        let proposal = Proposal { epoch: got, ..proposal(&state, vec![], vec![]) };
+        assert_eq!(state.draft(proposal, &METRONOME).err(), expected, "{got}");
+    }
+    let first = State::genesis(chain());
+    let far = Proposal { epoch: max, ..proposal(&first, vec![], vec![]) };
+    let found = first.draft(far, &METRONOME).unwrap_err();
+    assert_eq!(found, BlockError::EpochAhead { got: max, max: EPOCH_STEP_MAX });
+}
+
 #[test]
 fn the_first_block_must_be_after_the_genesis() {
     let state = State::genesis(chain());

@@ -151,6 +151,17 @@ fn one_that_waits_ends_as_one_that_is_pending_does() {
     assert_eq!(f.pool.counts().submitted, 1);
 }
 
+/// A block that was not seen here may have it.
+#[test]
+fn one_whose_sequence_was_used_unseen_is_not_called_rejected() {
+    let mut f = waiting(unfunded());
+    let unseen = [funds(), unfunded()].map(|plan| plan.sign(&f.state));
+    extend(&mut f.state, unseen.to_vec());
+    f.advance(&[]);
+    assert_eq!(f.status(unfunded()), None);
+    assert_eq!(f.pool.counts().submitted, 0);
+}
+
 /// The pool was given a lower limit: what it has no room for waits, whichever came first.
 #[test]
 fn what_a_smaller_pool_has_no_room_for_waits() {

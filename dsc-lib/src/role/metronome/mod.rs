@@ -13,14 +13,19 @@
 //!    way and at most one round is open ahead of the ledger.
 //! 4. A round that is open ahead of the ledger is dropped when the block before it is not taken:
 //!    the ledger has another one, or is asked to take another.
+//! 5. Of several metronomes only one that leads drafts a block. Whatever becomes of a block that
+//!    was signed by one that leads no more, it goes on following the ledger.
 
 mod draft;
+pub mod exchange;
 mod signed;
+mod standing;
 mod status;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use self::draft::{Draft, DraftError, Drafting};
+use self::standing::Standing;
 pub use self::{
     signed::{LastSigned, SignedBlock, SignedError},
     status::{OpenRound, Receipt, Status, Validator},
@@ -54,7 +59,7 @@ pub struct Settings {
     pub epoch: u64,
     /// Time between ticks.
     pub interval: Millis,
-    /// Whether it makes blocks from the start.
+    /// Whether it makes blocks from the start, when it leads.
     pub running: bool,
 }
 
@@ -97,6 +102,9 @@ pub struct Metronome {
     epoch: u64,
     interval: Millis,
     running: bool,
+    standing: Standing,
+    /// Where the one that leads is reached, as far as that is known.
+    leader: Option<String>,
     replica: Replica,
     phase: Phase,
     /// The round that takes proofs: the ledger's next one, or the one after while the block of
@@ -113,10 +121,13 @@ pub struct Metronome {
     last_tick: Millis,
     wake_at: Millis,
     fault: Option<String>,
+    /// When it last did what it is there for: made a block, or followed one that does.
+    well_at: Millis,
 }
 
 impl Metronome {
-    /// A metronome for a chain, which signs no block of a height that is in `signed`.
+    /// A metronome for a chain, which signs no block of a height that is in `signed`. It is the
+    /// only one unless it is told to stand by or to lead.
     pub fn new(chain: Chain, settings: Settings, signed: LastSigned) -> Self {
         let Settings { key, epoch, interval, running } = settings;
         Self {
@@ -125,6 +136,8 @@ impl Metronome {
             epoch,
             interval,
             running,
+            standing: Standing::Alone,
+            leader: None,
             replica: Replica::new(chain),
             phase: Phase::Following,
             open: None,
@@ -136,6 +149,7 @@ impl Metronome {
             last_tick: Millis(0),
             wake_at: Millis(0),
             fault: None,
+            well_at: Millis(0),
         }
     }
 
@@ -159,7 +173,7 @@ impl Metronome {
         &self.left_out
     }
 
-    /// Makes blocks from now on.
+    /// Makes blocks from now on, when it leads.
     pub fn start(&mut self) {
         self.running = true;
         self.wake_at = Millis(0);
@@ -198,14 +212,23 @@ impl Metronome {
         self.round(now).filter(|round| !is_known(round))
     }
 
+    /// The best proofs for the open round, in the order of engines.
+    pub fn proofs(&self) -> Vec<ProofEntry> {
+        self.open_candidates().map(Candidates::proofs).unwrap_or_default()
+    }
+
     fn open_candidates(&self) -> Option<&Candidates> {
-        self.open.as_ref().filter(|_| self.running)
+        // Whoever else leads takes what is handed in here.
+        self.open.as_ref().filter(|_| self.running || self.is_standing_by())
     }
 
     /// Whether it runs, and which validators it hears from.
     pub fn status(&self, now: Millis) -> Status {
         Status {
             running: self.running,
+            leading: self.leads(now),
+            epoch: self.epoch,
+            leader: self.leader.clone(),
             round: self.round(now),
             interval: self.interval,
             validators: self.validators.values().cloned().collect(),
@@ -281,9 +304,16 @@ impl Metronome {
 
     /// Goes on where the ledger is: with the block signed for its next height, if there is one.
     fn go_on(&mut self, now: Millis) {
-        let (next, tip) = (self.replica.next_height(), self.replica.state().tip().hash);
-        match self.signed.last() {
-            Some(kept) if kept.height == next && kept.parent == tip => {
+        if !self.leads(now) {
+            return self.watch(now);
+        }
+        if let Some(signed) = self.strayed() {
+            self.phase = Phase::Following;
+            return self.fail(now, self.behind(signed));
+        }
+        let next = self.replica.next_height();
+        match self.signed.last().filter(|kept| kept.height == next) {
+            Some(kept) => {
                 if self.unseen == Some(kept.hash) {
                     self.fail(
                         now,
@@ -292,21 +322,19 @@ impl Metronome {
                 }
                 self.phase = Phase::Submitting(kept, None);
             }
-            Some(kept) if kept.height >= next => self.stay_behind(now, kept.height, next),
-            _ => self.open(now),
+            None => self.open(now),
         }
     }
 
     /// The ledger was put back, or has other blocks: it misses some that this metronome signed, and
     /// none of their heights is signed a second time.
-    fn stay_behind(&mut self, now: Millis, signed: Height, next: Height) {
-        self.phase = Phase::Following;
-        let fault = format!(
+    fn behind(&self, signed: Height) -> String {
+        let next = self.replica.next_height();
+        format!(
             "block {signed} was signed here and does not follow the ledger, which waits for block \
              {next}: give it the blocks it lost, or take the record of signed blocks away if it \
              was put back on purpose"
-        );
-        self.fail(now, fault);
+        )
     }
 
     /// Opens the ledger's next round; one that is open already, or whose block the ledger did not
@@ -406,6 +434,7 @@ impl Metronome {
                 return self.accepted(now, &kept, block.as_deref());
             }
             Ok(Answer::Refused(refusal)) => {
+                self.heed_refusal(&refusal);
                 self.fail(now, format!("the ledger refused block {}: {refusal}", kept.height));
                 return self.drop_ahead();
             }
@@ -420,7 +449,7 @@ impl Metronome {
     /// The ledger has the block; one that was not checked here is followed like any other.
     fn accepted(&mut self, now: Millis, kept: &SignedBlock, block: Option<&CheckedBlock>) {
         if let Some(Ok(())) = block.map(|block| self.replica.apply(block)) {
-            self.fault = None;
+            (self.fault, self.well_at) = (None, now);
             return self.open(now);
         }
         if self.unseen.replace(kept.hash) != Some(kept.hash) {
@@ -441,6 +470,10 @@ impl Metronome {
             Err(lost) => Err(lost.to_string()),
         };
         match received {
+            // Nobody has the blocks that come next: a snapshot is asked for, as at the start.
+            Ok(()) if self.replica.is_fresh() && self.replica.is_idle() => {
+                self.wake_at = now.plus(RETRY_PAUSE);
+            }
             Ok(()) if self.replica.is_idle() => self.go_on(now),
             Ok(()) => self.wake_at = now,
             Err(fault) => self.fail(now, fault),
@@ -458,11 +491,21 @@ impl Active for Metronome {
         if now < self.wake_at {
             return Next::Wait(self.wake_at);
         }
+        let leads = self.leads(now);
         match &mut self.phase {
             Phase::Following => match self.replica.work() {
                 Some(work) => Next::Work(work),
-                None => Next::Call(self.replica.call(Millis(0))),
+                None => Next::Call(self.replica.call(self.patience(now))),
             },
+            // It leads no more: whoever does closes the round.
+            Phase::Open if !leads => {
+                self.phase = Phase::Following;
+                self.next(now)
+            }
+            Phase::Taking | Phase::Taken(_) if !leads => {
+                self.drop_ahead();
+                self.next(now)
+            }
             Phase::Open => self.next_open(now),
             Phase::Taken(transactions) => {
                 let transactions = std::mem::take(transactions);

@@ -56,8 +56,17 @@ pub struct Validator {
 /// Whether the metronome runs, and which validators it hears from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Whether it makes blocks.
+    /// Whether it makes blocks, when it leads.
     pub running: bool,
+    /// Whether it leads: the only one always does.
+    #[serde(default)]
+    pub leading: bool,
+    /// The number of its lease; 0 if it never held one.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Where the one that leads is reached, if there are several.
+    #[serde(default)]
+    pub leader: Option<String>,
     /// The round that is open, if one is.
     pub round: Option<OpenRound>,
     /// Planned time between blocks.

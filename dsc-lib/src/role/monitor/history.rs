@@ -7,7 +7,8 @@
 //!    one holds at most [`super::VALIDATORS_MAX`] validators: in all some MiB, 30 at most.
 //! 2. Events are numbered without a gap. Whoever knows one of them is told all that came after it,
 //!    or that this is no longer known.
-//! 3. Another chain, or one that was put back, begins a new history: nothing of the old one stays.
+//! 3. Another chain, or one that was put back, begins a new history: nothing of the old one stays. Of
+//!    several servers one that lags behind by no more than [`BLOCKS_MAX`] blocks is not taken for that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -270,11 +271,20 @@ impl History {
         self.chain() == Some(info.chain)
     }
 
-    /// Begins anew if the ledger is another one than before.
-    pub(super) fn follow(&mut self, info: &Info, now: Millis) {
+    /// Whether the tip is a block that is shown.
+    fn has(&self, info: &Info) -> bool {
+        let is_tip =
+            |block: &Arc<BlockRow>| Some(block.height) == info.height && block.hash == info.tip;
+        self.blocks.iter().any(is_tip)
+    }
+
+    /// Begins anew if the ledger is another one than before. Where `are_several` servers answer in
+    /// turn, one that only has not come so far yet is not another one.
+    pub(super) fn follow(&mut self, info: &Info, now: Millis, are_several: bool) {
+        let is_late = are_several && self.has(info);
         let is_behind = |(height, hash)| match info.height {
-            Some(tip) => tip < height || (tip == height && info.tip != hash),
-            None => true,
+            Some(tip) => (tip < height && !is_late) || (tip == height && info.tip != hash),
+            None => !are_several,
         };
         let is_other = self.subject.is_some() && !self.is_of(info);
         if is_other || self.tip().is_some_and(is_behind) {

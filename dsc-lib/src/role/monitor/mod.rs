@@ -7,6 +7,7 @@
 
 mod history;
 mod sample;
+mod servers;
 mod validators;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,10 @@ pub use self::{
         RECENT_MAX, Row, SAMPLES_MAX,
     },
     sample::{ByEngine, Figures, LatencyFigures, RoundFigures, Sample},
+    servers::ServerRow,
     validators::{TRACKED_MAX, VALIDATORS_MAX, ValidatorRow},
 };
-use self::{sample::Gauge, validators::Validators};
+use self::{sample::Gauge, servers::Servers, validators::Validators};
 use super::{
     Active, Answer, Call, Lost, Next,
     blockchain::{self, Audit, Summary},
@@ -47,6 +49,9 @@ pub struct Report {
     pub metronome: Option<metronome::Status>,
     /// Who did not answer, and why.
     pub faults: Vec<String>,
+    /// Each server of every role, where one has several; nothing otherwise.
+    #[serde(default)]
+    pub servers: Vec<ServerRow>,
 }
 
 /// What the roles have said in a round of questions.
@@ -89,6 +94,9 @@ pub struct Monitor {
     report: Option<Report>,
     gauge: Gauge,
     validators: Validators,
+    servers: Servers,
+    /// What metronomes that are asked for themselves heard since the last round of questions.
+    overheard: Vec<metronome::Validator>,
     history: History,
 }
 
@@ -104,6 +112,8 @@ impl Monitor {
             report: None,
             gauge: Gauge::default(),
             validators: Validators::default(),
+            servers: Servers::default(),
+            overheard: Vec::new(),
             history: History::default(),
         }
     }
@@ -116,6 +126,23 @@ impl Monitor {
     /// What was found in the last hour.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Takes what the server at `place` among all servers says of itself, or why it says nothing. Of
+    /// roles that have one server each nobody is heard this way.
+    pub fn hear(&mut self, place: usize, row: ServerRow) {
+        self.servers.hear(place, row);
+    }
+
+    /// Takes which validators one of several metronomes hears from.
+    pub fn overhear(&mut self, validators: Vec<metronome::Validator>) {
+        let room = TRACKED_MAX.saturating_sub(self.overheard.len());
+        self.overheard.extend(validators.into_iter().take(room));
+    }
+
+    /// Every server that was heard, as it stands now.
+    pub fn servers(&self) -> Vec<ServerRow> {
+        self.servers.rows()
     }
 
     fn note(&mut self, answer: Result<Answer, Lost>) {
@@ -171,10 +198,13 @@ impl Monitor {
     fn finish(&mut self, now: Millis) {
         let mut gathered = std::mem::take(&mut self.gathering);
         gathered.report.time = now;
+        gathered.report.servers = self.servers.rows();
         if let Some(chain) = &gathered.report.chain {
-            self.history.follow(chain, now);
+            self.history.follow(chain, now, self.servers.are_several());
         }
-        self.validators.follow(&gathered.report);
+        let overheard = std::mem::take(&mut self.overheard);
+        let of_several = self.servers.are_several().then_some(&overheard[..]);
+        self.validators.follow(&gathered.report, of_several);
         let rows = self.validators.rows(now, self.history.prefix());
         let sample = self.gauge.sample(&gathered, &self.validators, rows);
         let recent = gathered.activity.map(|activity| activity.recent).unwrap_or_default();

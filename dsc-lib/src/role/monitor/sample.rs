@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gathering, ValidatorRow, Validators, bounded};
+use super::{Gathering, ServerRow, ValidatorRow, Validators, bounded, servers};
 use crate::{
     mempool::Latency,
     proof::{ENGINES, ProofKind},
@@ -45,6 +45,9 @@ pub struct Figures {
     pub time: Millis,
     /// Height of the tip.
     pub height: Option<Height>,
+    /// Height up to which two blockchain servers have every block.
+    #[serde(default)]
+    pub final_height: Option<Height>,
     /// Time of the tip.
     pub tip_time: Option<Millis>,
     /// Planned time between blocks, as the metronome said last.
@@ -83,7 +86,7 @@ pub struct Figures {
     pub faults: Vec<String>,
 }
 
-/// One look, with the validators.
+/// One look, with the validators and servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The figures.
@@ -91,6 +94,9 @@ pub struct Sample {
     pub figures: Figures,
     /// Validators that are or lately were there.
     pub validators: Vec<ValidatorRow>,
+    /// Each server of every role, where one has several; nothing otherwise.
+    #[serde(default)]
+    pub servers: Vec<ServerRow>,
 }
 
 /// Blocks that a pool may be behind the ledger before that is a fault.
@@ -121,6 +127,7 @@ impl Gauge {
         let figures = Figures {
             time: now,
             height,
+            final_height: chain.and_then(|chain| chain.final_height),
             tip_time: chain.filter(|_| height.is_some()).map(|chain| chain.time),
             interval: self.interval,
             transactions: chain.map(|chain| chain.transactions),
@@ -140,7 +147,7 @@ impl Gauge {
             validators_alive: validators.alive_count(now),
             faults: faults(gathered),
         };
-        Sample { figures, validators: rows }
+        Sample { figures, validators: rows, servers: report.servers.clone() }
     }
 
     /// Of what was confirmed since the sample before.
@@ -167,6 +174,7 @@ fn difficulty(targets: &[Target]) -> ByEngine {
 /// Silence, and what those who answered complain of.
 fn faults(gathered: &Gathering) -> Vec<String> {
     let mut faults = gathered.report.faults.clone();
+    faults.extend(servers::faults(&gathered.report.servers));
     let metronome = gathered.report.metronome.as_ref();
     if let Some(fault) = metronome.and_then(|status| status.fault.as_ref()) {
         faults.push(bounded(format!("metronome: {fault}")));

@@ -36,6 +36,9 @@ impl Network {
         pool.restore(&mut journal).unwrap();
         let status = metronome::Status {
             running: true,
+            leading: true,
+            epoch: 0,
+            leader: None,
             round: None,
             interval: SECOND,
             validators: vec![],
@@ -148,7 +151,8 @@ fn a_look_sums_up_what_the_roles_say() {
     network.now = network.now.plus(Millis(250));
     network.blocks(1);
     network.hear(7, 0);
-    let Sample { figures, validators } = (*network.look(&mut monitor)).clone();
+    let Sample { figures, validators, servers } = (*network.look(&mut monitor)).clone();
+    assert_eq!(servers, [], "there is one of each role");
     assert_eq!((figures.height, figures.transactions), (Some(Height(0)), Some(1)));
     assert_eq!((figures.submitted_total, figures.pool_submitted), (Some(1), Some(0)));
     let supply = network.blockchain.as_ref().unwrap().ledger().state().supply();
@@ -335,7 +339,7 @@ fn more_validators_than_are_shown_or_remembered_are_counted_and_bounded() {
     for batch in 0..3 {
         let all = (batch * 1000..(batch + 1) * 1000).map(with).collect();
         report.metronome.as_mut().unwrap().validators = all;
-        validators.follow(&report);
+        validators.follow(&report, None);
     }
     assert_eq!(validators.alive_count(network.now), TRACKED_MAX as u64);
     let prefix = Some(crate::address::Prefix::Main);
@@ -415,4 +419,88 @@ fn another_chain_or_one_put_back_begins_a_new_history() {
     other.look(&mut monitor);
     assert_eq!(monitor.history().after(known, usize::MAX), None);
     assert_eq!(monitor.history().network(), Some("another"));
+}
+
+#[test]
+fn each_of_several_servers_is_shown_as_it_said_last() {
+    let (mut network, mut monitor) = (Network::new(), monitor());
+    network.blocks(3);
+    let info = network.blockchain.as_ref().unwrap().info().unwrap();
+    let stale =
+        blockchain::Info { final_height: Some(Height(1)), stale_since: Some(SECOND), ..info };
+    let leading = network.status.as_ref().unwrap().clone();
+    let chain = |url, fault: Option<&str>| {
+        ServerRow::new("blockchain", url).standing(true, fault.map(str::to_owned))
+    };
+    let well = chain("http://a:1", None);
+    monitor.hear(
+        2,
+        ServerRow::new("metronome", "http://c:3").standing(true, None).with_lease(&leading),
+    );
+    monitor.hear(0, well.clone());
+    monitor.hear(1, chain("http://b:1", Some("engine: silent")).with_chain(&stale));
+    let sample = network.look(&mut monitor);
+    let texts: Vec<_> = sample.servers.iter().map(ToString::to_string).collect();
+    let expected = [
+        "blockchain http://a:1",
+        "blockchain http://b:1  block 2, final 1  NOT READY: engine: silent",
+        "metronome http://c:3  leads with lease 0",
+    ];
+    assert_eq!(texts, expected);
+    assert_eq!(sample.figures.faults, ["blockchain at http://b:1: engine: silent"]);
+    assert_eq!(sample.servers[1].stale_since, Some(SECOND));
+    let report = monitor.report().unwrap();
+    assert_eq!((&report.servers, report.faults.len()), (&sample.servers, 0), "the roles answer");
+
+    let gone = ServerRow::new("blockchain", "http://b:1").standing(false, Some("refused".into()));
+    monitor.hear(1, gone.clone());
+    assert!(!gone.ready && gone.height.is_none());
+    assert_eq!(gone.to_string(), "blockchain http://b:1  SILENT: refused");
+    let sample = network.look(&mut monitor);
+    assert_eq!(sample.servers[..2], [well, gone], "nothing is left of what it said before");
+    let long = ServerRow::new("pool", "http://d:2").standing(true, Some("x".repeat(1 << 20)));
+    assert_eq!(long.fault.unwrap().len(), FAULT_BYTES_MAX);
+}
+
+#[test]
+fn one_of_several_servers_that_lags_behind_begins_no_new_history() {
+    let (mut network, mut monitor) = (Network::new(), monitor());
+    let mut late = Network::new();
+    network.blocks(3);
+    late.blocks(1);
+    monitor.hear(0, ServerRow::new("blockchain", "http://a:1"));
+    network.look(&mut monitor);
+    let known = monitor.history().last();
+    late.now = network.now;
+    assert_eq!(late.look(&mut monitor).figures.height, Some(Height(0)), "as it is told");
+    assert_eq!(heights(monitor.history()), [2, 1, 0]);
+    assert_eq!(monitor.history().after(known, usize::MAX).unwrap().len(), 1, "one more sample");
+    let mut other = genesis();
+    other.network = crate::codec::List::new(b"another".to_vec()).unwrap();
+    let mut other = Network::of(other.check().unwrap());
+    other.now = late.now;
+    other.blocks(1);
+    other.look(&mut monitor);
+    assert_eq!(monitor.history().after(known, usize::MAX), None, "this one is another chain");
+}
+
+#[test]
+fn a_validator_may_report_to_one_metronome_and_then_to_another() {
+    let (mut network, mut monitor) = (Network::new(), monitor());
+    monitor.hear(0, ServerRow::new("metronome", "http://a:3"));
+    network.hear(1, 0);
+    assert!(network.look(&mut monitor).validators[0].alive);
+    let first = network.status.as_ref().unwrap().validators.clone();
+    for round in 1..20_u64 {
+        // The first metronome still tells when it heard of it last; the other one hears of it now.
+        let mut other = first.clone();
+        other[0].last_seen = network.now;
+        if round < 10 {
+            monitor.overhear(other);
+        } else {
+            monitor.overhear(first.clone());
+        }
+        let is_alive = network.look(&mut monitor).validators[0].alive;
+        assert_eq!(is_alive, round < 15, "{round}");
+    }
 }

@@ -69,9 +69,13 @@ pub(super) struct Validators {
 }
 
 impl Validators {
-    /// Takes what the roles said; what they did not say stays as it was.
-    pub(super) fn follow(&mut self, report: &Report) {
-        let now = report.time;
+    /// Takes what the roles said, and of several metronomes each one heard; what they did not say
+    /// stays as it was.
+    pub(super) fn follow(&mut self, report: &Report, of_several: Option<&[Validator]>) {
+        let (now, are_several) = (report.time, of_several.is_some());
+        for validator in of_several.into_iter().flatten().take(TRACKED_MAX) {
+            self.hear(validator, now, are_several);
+        }
         if let Some(chain) = &report.chain {
             self.wins = chain.wins.clone();
         }
@@ -79,7 +83,7 @@ impl Validators {
             let window = Millis(status.interval.0.saturating_mul(SILENT_ROUNDS));
             self.window = window.max(SILENT_MIN);
             let heard = status.validators.iter().take(TRACKED_MAX);
-            heard.for_each(|validator| self.hear(validator, now));
+            heard.for_each(|validator| self.hear(validator, now, are_several));
         }
         self.tracked.retain(|_, one| now.since(one.heard) <= FORGET_AFTER);
         while self.tracked.len() > TRACKED_MAX {
@@ -88,8 +92,14 @@ impl Validators {
         }
     }
 
-    fn hear(&mut self, validator: &Validator, now: Millis) {
+    /// Of several metronomes the one counts that a validator reports to now: the others tell when they
+    /// heard of it last.
+    fn hear(&mut self, validator: &Validator, now: Millis, are_several: bool) {
         let key = (validator.kind, validator.miner);
+        let is_old = |known: &Tracked| validator.last_seen <= known.last.last_seen;
+        if are_several && self.tracked.get(&key).is_some_and(is_old) {
+            return;
+        }
         let heard = match self.tracked.get(&key) {
             Some(known) if known.last.last_seen == validator.last_seen => known.heard,
             Some(_) => now,

@@ -60,8 +60,8 @@ impl World {
                 self.judge.misled.insert(asked.caller);
                 Some(("ledger: wrong height", Answer::ChainInfo(Box::new(info))))
             }
-            Call::Inclusion(id) => {
-                let found = self.blockchain.server.as_ref()?.inclusion(id).ok()?;
+            Call::Inclusion(sought) => {
+                let found = self.blockchain.server.as_ref()?.inclusion(&sought.id).ok()?;
                 Some(self.false_inclusion(asked.caller, found))
             }
             _ => None,

@@ -104,8 +104,9 @@ impl World {
                 summaries(archive, chain, &recent, *before, *max).map(Answer::Summaries)
             }
             Call::Audit => server.audit().run().map(|found| Answer::Audit(Some(found))),
-            Call::Inclusion(id) => {
-                server.inclusion(id).map(|found| Answer::Inclusion(found.map(Box::new)))
+            Call::Account(address) => Ok(Answer::Account(server.account_at(address))),
+            Call::Inclusion(sought) => {
+                server.inclusion(&sought.id).map(|found| Answer::Inclusion(found.map(Box::new)))
             }
             other => panic!("{other:?} is not for the blockchain server"),
         };

@@ -28,6 +28,7 @@ fn sample(second: u64) -> Sample {
     Sample {
         time: NOW - 10_000 + second * 1000,
         height: Some(40 + second),
+        final_height: None,
         tip_time: Some(NOW - 2_100),
         interval: Some(6_000),
         transactions: Some(second * second),
@@ -156,4 +157,7 @@ fn the_plain_table_has_the_same_figures() {
     for said in ["block 50", "blocks, newest first: WsM. (", "space-fi", "GONE", "in 3 payments"] {
         assert!(text.contains(said), "{said}: {text}");
     }
+    let mut of_several = state();
+    of_several.now.as_mut().unwrap().final_height = Some(49);
+    assert!(plain(&of_several).contains("block 50 (final 49)  tip"));
 }
