@@ -188,8 +188,7 @@ fn step(script: &mut Script<'_>, signed: bool, state: &mut State, model: &mut Mo
         let [target, ..] = state.round().targets;
         !target.is_met_by(Quality(quality(state, entry)))
     });
-    // Rule B21.
-    let follows = epoch >= before && u128::from(epoch) <= u128::from(before) + (1 << 32);
+    let follows = epoch_follows(before, epoch);
     let Ok((block, left_out)) = state.draft(proposal, &METRONOME) else {
         assert!(!follows || missed, "nothing else is wrong with the proposal");
         return;
@@ -360,7 +359,12 @@ fn bend(script: &mut Script<'_>, state: &State, header: &mut Header) -> bool {
         _ => header.state.0[0] ^= script.byte(),
     }
     let later = field == 5 && header.time > state.tip().time;
-    later || field == 3 && header.epoch >= state.tip().epoch
+    later || field == 3 && epoch_follows(state.tip().epoch, header.epoch)
+}
+
+/// Rule B21, in numbers that cannot overflow.
+fn epoch_follows(before: u64, epoch: u64) -> bool {
+    epoch >= before && u128::from(epoch) <= u128::from(before) + (1 << 32)
 }
 
 fn target<'h>(script: &mut Script<'_>, header: &'h mut Header) -> &'h mut Target {

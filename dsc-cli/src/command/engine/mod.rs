@@ -15,7 +15,8 @@ use crate::{
         Settings,
         nats::{
             measure::{self, Measured},
-            safety::{self, Node},
+            node::Node,
+            safety,
             status::{self, Status, StreamStatus},
         },
     },

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use super::{
     super::settings::Settings,
-    safety::{Node, look, unwatched},
+    node::{Node, look},
+    safety::unwatched,
 };
 
 /// Time between two looks.
@@ -125,7 +126,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::safety::{
+        super::node::{
             Fault,
             tests::{gone, node},
         },

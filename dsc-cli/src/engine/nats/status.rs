@@ -13,7 +13,7 @@ use super::{
     connect::{Failed, Link},
     guard::Guard,
     info::Copies,
-    safety,
+    node,
     stream::{Names, Stream, code},
 };
 use crate::{engine::Settings, exit::Failure};
@@ -103,7 +103,7 @@ pub(crate) fn connected(settings: &Settings) -> Result<String, Failure> {
 }
 
 fn connect(settings: &Settings) -> Result<Arc<Link>, Failure> {
-    let guard = Arc::new(Guard::new(&safety::look(settings)));
+    let guard = Arc::new(Guard::new(&node::look(settings)));
     Ok(Arc::new(Link::open(settings, guard)?))
 }
 

@@ -72,7 +72,7 @@ fn id(number: u8) -> Digest {
 /// A connection without the rest.
 fn link(nodes: &Nodes) -> Arc<Link> {
     let settings = settings(nodes, &[]);
-    let guard = Arc::new(Guard::new(&safety::look(&settings)));
+    let guard = Arc::new(Guard::new(&node::look(&settings)));
     Arc::new(Link::open(&settings, guard).unwrap())
 }
 
@@ -405,7 +405,7 @@ fn a_node_that_nobody_speaks_for_is_left() {
     let known = format!("{known},http://127.0.0.1:1");
     let settings = settings(&nodes, &[("engine.url", &last), ("engine.monitors", &known)]);
     // At the start it is refused; it may come later.
-    let guard = Guard::new(&safety::look(&settings));
+    let guard = Guard::new(&node::look(&settings));
     let (_, cluster) = attach(&settings, &Names::of(&chain(0)), guard).unwrap();
     eventually(|| cluster.blocks.append(Position(0), &id(1), b"x").is_ok().then_some(()));
 }

