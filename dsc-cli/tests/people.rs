@@ -204,6 +204,22 @@ fn a_watch_goes_on_after_the_server_was_away() {
     assert_eq!(watch.child.wait().unwrap().code(), Some(4));
 }
 
+/// Whatever it asks first after another server has taken the place of the one it knew.
+#[test]
+fn a_watch_notices_another_chain_though_no_connection_was_lost() {
+    let network = Network::shared();
+    let other = Network::start_with(&[("DSC_GENERAL__PROGRESS", "none")]);
+    let door = Door::for_one_request_each(&network.place("blockchain"));
+    let dsc = Dsc::on(&network);
+    dsc.create("erin");
+    let watch = ["wallet", "watch", "erin", "--json", "--blockchain-url", &door.url];
+    let mut watch = watching(dsc.command(&watch));
+    door.lead(&other.place("blockchain"));
+    let last = watch.next();
+    assert_eq!(last["error"]["code"], "wrong-chain", "{last}");
+    assert_eq!(watch.child.wait().unwrap().code(), Some(4));
+}
+
 #[test]
 fn a_wait_ends_with_what_was_waited_for() {
     let network = Network::shared();

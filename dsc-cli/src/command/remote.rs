@@ -250,6 +250,11 @@ impl<'a> Remote<'a> {
         confirmed(&self.transport.blockchain, from, most)
     }
 
+    /// Where the blockchain server stands.
+    pub(crate) fn info(&self) -> Result<Info, Failure> {
+        Ok(self.transport.blockchain.get_json("/v1/info")?)
+    }
+
     /// The height of the block that comes next.
     pub(crate) fn next_height(&self) -> Result<Height, Failure> {
         next_height(&self.transport.blockchain)

@@ -3,12 +3,13 @@
 
 use std::{
     fs,
-    io::{self, BufRead},
+    io::{self, BufRead, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak, mpsc},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -115,18 +116,23 @@ impl Dsc {
 /// A command that runs beside the test, and is killed with it.
 pub(crate) struct Beside {
     pub(crate) child: Child,
-    lines: Lines<ChildStdout>,
-    notes: Lines<ChildStderr>,
+    lines: mpsc::Receiver<String>,
+    notes: Notes,
 }
 
-type Lines<T> = io::Lines<io::BufReader<T>>;
+type Notes = io::Lines<io::BufReader<ChildStderr>>;
+
+/// Longest wait for a command that has something to say.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Beside {
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = io::BufReader::new(child.stdout.take().unwrap()).lines();
         let notes = io::BufReader::new(child.stderr.take().unwrap()).lines();
+        let (told, lines) = mpsc::channel();
+        thread::spawn(move || said.map_while(Result::ok).try_for_each(|line| told.send(line)));
         Self { child, lines, notes }
     }
 
@@ -137,8 +143,9 @@ impl Beside {
     }
 
     /// The next document of its stream.
-    pub(crate) fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    pub(crate) fn next(&self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).expect("it says something before long");
+        serde_json::from_str(&line).unwrap()
     }
 
     /// Sends it a signal, and returns its exit code when it has ended, if it had one.
@@ -179,6 +186,24 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn to(place: &str) -> Self {
+        Self::through(place, |near, far| drop(io::copy(near, far)))
+    }
+
+    /// One whose connections end with their first answer, so that none is lost when it turns.
+    pub(crate) fn for_one_request_each(place: &str) -> Self {
+        Self::through(place, |near, far| {
+            let mut head = vec![0; 1 << 16];
+            let len = near.read(&mut head).unwrap_or_default();
+            let line = head[..len].iter().position(|&byte| byte == b'\n').map_or(len, |at| at + 1);
+            for part in [&head[..line], b"connection: close\r\n", &head[line..len]] {
+                let _ = far.write_all(part);
+            }
+            let _ = io::copy(near, far);
+        })
+    }
+
+    /// `pass` gives the server what a client says.
+    fn through(place: &str, pass: fn(&mut TcpStream, &mut TcpStream)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let target = Arc::new(Mutex::new(place.to_owned()));
@@ -188,11 +213,13 @@ impl Door {
             for near in listener.incoming().flatten() {
                 let place = to.lock().unwrap().clone();
                 let Ok(far) = TcpStream::connect(place) else { continue };
-                for (from, into) in [(&near, &far), (&far, &near)] {
+                let back: fn(&mut TcpStream, &mut TcpStream) =
+                    |far, near| drop(io::copy(far, near));
+                for (from, into, pass) in [(&near, &far, pass), (&far, &near, back)] {
                     let (mut from, mut into) =
                         (from.try_clone().unwrap(), into.try_clone().unwrap());
                     thread::spawn(move || {
-                        let _ = io::copy(&mut from, &mut into);
+                        pass(&mut from, &mut into);
                         let _ = into.shutdown(Shutdown::Both);
                     });
                 }
@@ -202,9 +229,14 @@ impl Door {
         Self { url, target, open }
     }
 
+    /// Leads elsewhere from the next connection on.
+    pub(crate) fn lead(&self, place: &str) {
+        place.clone_into(&mut self.target.lock().unwrap());
+    }
+
     /// Leads elsewhere from now on; an empty place is nowhere.
     pub(crate) fn turn(&self, place: &str) {
-        place.clone_into(&mut self.target.lock().unwrap());
+        self.lead(place);
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -280,7 +312,7 @@ impl Network {
     }
 
     /// Asks the chain to end; returns how long that took.
-    pub(crate) fn end(&mut self) -> std::time::Duration {
+    pub(crate) fn end(&mut self) -> Duration {
         let begun = std::time::Instant::now();
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());

@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. Each event is told once and in the order of the ledger, whatever happens to the connection.
-//! 2. A server that comes back with another chain ends the watch: its events are no continuation.
+//! 2. A server that answers with another chain ends the watch: its events are no continuation. It is asked
+//!    after each answer, for a connection that was lost between two questions is made again unseen.
 
 use std::{fmt, time::Duration};
 
@@ -17,7 +18,6 @@ use crate::{
         role::ChainArgs,
     },
     exit::Failure,
-    network,
     output::{Document, note},
     role::view::EventView,
 };
@@ -123,7 +123,7 @@ impl Watching<'_> {
     fn run(mut self) -> Result<(), Failure> {
         let mut is_lost = false;
         while self.left > 0 && !self.remote.sleep(Duration::ZERO) {
-            match self.turn(is_lost) {
+            match self.turn() {
                 Ok(()) if is_lost => {
                     note("connected again");
                     is_lost = false;
@@ -143,18 +143,16 @@ impl Watching<'_> {
     }
 
     /// Waits for a block for a while, and tells of what came.
-    fn turn(&mut self, is_back: bool) -> Result<(), Failure> {
-        if is_back {
-            self.check_chain()?;
-        }
+    fn turn(&mut self) -> Result<(), Failure> {
         let blocks = self.remote.confirmed(self.next, ASK_TIME)?;
-        let Some(last) = blocks.last().map(|block| block.height) else { return Ok(()) };
+        let Some(last) = blocks.last().map(|block| block.height) else { return self.check_chain() };
         let end = Height(last.0.saturating_add(1));
         let mut events = Vec::new();
         for account in &self.accounts {
             let touched = self.between(account, end)?;
             events.extend(touched.into_iter().map(|event| (account.clone(), event)));
         }
+        self.check_chain()?;
         events.sort_by_key(|(_, event)| (event.height, event.index));
         self.next = end;
         self.tell(events)
@@ -162,11 +160,11 @@ impl Watching<'_> {
 
     /// A chain that was made anew has other events at the same heights.
     fn check_chain(&self) -> Result<(), Failure> {
-        let now = network::chain(None, &self.remote.transport.blockchain)?;
-        if now.hash() == self.remote.chain.hash() {
+        let now = self.remote.info()?.chain;
+        if now == self.remote.chain.hash() {
             return Ok(());
         }
-        let message = format!("the server came back with another chain, {}", now.hash());
+        let message = format!("the server came back with another chain, {now}");
         Err(Failure::rejected("wrong-chain", message)
             .with_hint("watch again, if that chain is the one you mean"))
     }
